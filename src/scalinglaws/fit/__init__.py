@@ -1,0 +1,16 @@
+"""Fitting scaling laws: three approaches of Hoffmann et al. (2022), variable projection, intervals."""
+
+from .envelope import EnvelopeFit, fit_envelope
+from .isoflop import IsoflopFit, Valley, fit_isoflop
+from .likelihood import Profile, RatioTest, likelihood_ratio, profile, wald
+from .lines import assign_budgets, group_budgets, line
+from .result import Bootstrap, Fit, bca, bootstrap, percentile, resample_weights, subsample_weights
+from .surface import fit_averaged, fit_surface, hoffmann_grid
+from .varpro import fit_varpro
+
+__all__ = [
+    "Bootstrap", "EnvelopeFit", "Fit", "IsoflopFit", "Profile", "RatioTest", "Valley", "assign_budgets", "bca",
+    "bootstrap", "fit_averaged", "fit_envelope", "fit_isoflop", "fit_surface", "fit_varpro", "group_budgets",
+    "hoffmann_grid", "likelihood_ratio", "line", "percentile", "profile", "resample_weights", "subsample_weights",
+    "wald",
+]
