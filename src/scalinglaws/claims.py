@@ -105,7 +105,7 @@ class Result:
         kind = self.verdict.split()[0]
         rows = [("Claim", c.statement), ("Paper", f"{c.paper}, {c.locator}: {show(c.published, c.published_interval, c.unit)}"),
                 ("Ours", show(self.value, self.interval, c.unit) + (f" ({self.evidence})" if self.evidence else "")),
-                ("Tolerance", f"{c.rule}: {c.tolerance.get('why', '')}"), ("Compute gap", gap(c))]
+                ("Tolerance", f"{c.rule}: {c.tolerance.get('why', '')}"), ("Decades of compute", gap(c))]
         if self.note or c.because:
             rows.append(("Note", self.note or c.because))
         body = "".join(f"<dt>{k}</dt><dd>{html.escape(str(v))}</dd>" for k, v in rows)
@@ -115,11 +115,17 @@ class Result:
 
 def gap(claim: Claim) -> str:
     """The compute between the paper's largest run and ours, in words."""
+    text = gap_text(claim.decades)
     if claim.decades is None:
-        return "none: no training is compared"
-    if abs(claim.decades) < 0.05:
-        return f"0 decades ({claim.paper_flops:.3g} FLOP, the same runs)"
-    return f"{claim.decades:.1f} decades ({claim.paper_flops:.3g} against {claim.our_flops:.3g} FLOP)"
+        return text
+    return f"{text} ({claim.paper_flops:.3g} against {claim.our_flops:.3g} FLOP)"
+
+
+def gap_text(decades: float | None) -> str:
+    """Decades of compute between two studies, short."""
+    if decades is None:
+        return "no training compared"
+    return "0, the same runs" if abs(decades) < 0.05 else f"{decades:.1f}"
 
 
 def show(value, interval=None, unit: str = "") -> str:
@@ -139,7 +145,10 @@ def ledger() -> dict[str, Claim]:
     """Every claim by id, in the order of the files. Raises LedgerError for a malformed one."""
     claims: dict[str, Claim] = {}
     for name in sorted(p.name for p in (root() / "data" / "claims").glob("*.yaml")):
-        document = yaml.safe_load(data_file("claims", name).read_text(encoding="utf-8"))
+        try:
+            document = yaml.safe_load(data_file("claims", name).read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise LedgerError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
         for entry in document["claims"]:
             claim = _parse(name, document, entry)
             if claim.id in claims:
@@ -162,7 +171,7 @@ def _parse(name, document, entry) -> Claim:
     missing = [k for k in REQUIRED if k not in entry]
     if missing:
         raise LedgerError(f"{where} lacks {', '.join(missing)}")
-    tolerance = entry.get("tolerance", {})
+    tolerance = _numbers(entry.get("tolerance", {}))
     if sum(k in tolerance for k in RULES) != 1 or not tolerance.get("why"):
         raise LedgerError(f"{where} needs a tolerance with exactly one of {', '.join(RULES)}, and why")
     for verdict in filter(None, (entry["expected"], entry.get("unsettled"))):
@@ -174,6 +183,7 @@ def _parse(name, document, entry) -> Claim:
         raise LedgerError(f"{where}: an unsettled claim needs because")
     scale = entry.get("scale", {})
     fields = {k: v for k, v in entry.items() if k not in ("scale", "evidence", "published_interval")}
+    fields |= {"tolerance": tolerance, "published": _number(entry["published"])}
     interval = entry.get("published_interval")
     try:
         return Claim(**fields, paper=document["paper"], evidence=tuple(entry["evidence"]),
@@ -181,6 +191,16 @@ def _parse(name, document, entry) -> Claim:
                      paper_flops=float(scale["paper"]) if scale else None, our_flops=float(scale["ours"]) if scale else None)
     except TypeError as error:
         raise LedgerError(f"{where}: {error}") from None
+
+
+def _number(value):
+    """YAML reads 4.41e24 as text (it wants 4.41e+24); booleans stay."""
+    return value if isinstance(value, bool) else float(value)
+
+
+def _numbers(tolerance: dict) -> dict:
+    convert = {"abs": _number, "rel": _number, "range": lambda ends: [_number(e) for e in ends]}
+    return {k: convert.get(k, lambda v: v)(v) for k, v in tolerance.items()}
 
 
 def check(id: str, value, interval=None, evidence: str | None = None, note: str = "") -> Result:

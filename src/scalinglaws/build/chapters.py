@@ -139,7 +139,8 @@ def execute(name: str, profile: str) -> dict:
 def _kernel_environment(work: Path, profile: str) -> dict[str, str]:
     # One BLAS thread: small arrays gain nothing from more, and the CPU times printed mean something.
     return {"SCALINGLAWS_RECORD": str(work), "SCALINGLAWS_FIGURES": str(work / "figures"), "SCALINGLAWS_PROFILE": profile,
-            "SCALINGLAWS_ROOT": str(root()), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+            "SCALINGLAWS_ROOT": str(root()), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(root() / "src"), os.environ.get("PYTHONPATH")])), "JUPYTER_PREFER_ENV_PATH": "1"}
 
 
 def _check_parameters(name, profile, notebook, chosen):

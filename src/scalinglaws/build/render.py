@@ -59,7 +59,7 @@ def render(say=print) -> bool:
     for folder in ("html", ".doctrees", ".jupyter_cache"):
         shutil.rmtree(root() / "_build" / folder, ignore_errors=True)
     say("rendering the site …")
-    command = [sys.executable, "-m", "jupyter_book", "build", str(root()), "-W", "-n", "--keep-going", "--quiet"]
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(root()), "-W", "-n", "--keep-going", "--quiet"]
     found = subprocess.run(command, cwd=root(), capture_output=True, text=True, env=os.environ | {"PYTHONWARNINGS": "ignore"})
     if found.returncode:
         log = "\n".join(line for line in (found.stdout + found.stderr).splitlines() if re.search(r"WARNING|ERROR|error", line))

@@ -3,14 +3,24 @@
 from .envelope import EnvelopeFit, fit_envelope
 from .isoflop import IsoflopFit, Valley, fit_isoflop
 from .likelihood import Profile, RatioTest, likelihood_ratio, profile, wald
+from .huber import HuberObjective
 from .lines import assign_budgets, group_budgets, line
-from .result import Bootstrap, Fit, bca, bootstrap, percentile, resample_weights, subsample_weights
+from .result import (
+    Bootstrap,
+    Fit,
+    bca,
+    bootstrap,
+    legacy_resample_weights,
+    percentile,
+    resample_weights,
+    subsample_weights,
+)
 from .surface import fit_averaged, fit_surface, hoffmann_grid
 from .varpro import fit_varpro
 
 __all__ = [
-    "Bootstrap", "EnvelopeFit", "Fit", "IsoflopFit", "Profile", "RatioTest", "Valley", "assign_budgets", "bca",
+    "Bootstrap", "EnvelopeFit", "Fit", "HuberObjective", "IsoflopFit", "Profile", "RatioTest", "Valley", "assign_budgets", "bca",
     "bootstrap", "fit_averaged", "fit_envelope", "fit_isoflop", "fit_surface", "fit_varpro", "group_budgets",
-    "hoffmann_grid", "likelihood_ratio", "line", "percentile", "profile", "resample_weights", "subsample_weights",
+    "hoffmann_grid", "legacy_resample_weights", "likelihood_ratio", "line", "percentile", "profile", "resample_weights", "subsample_weights",
     "wald",
 ]

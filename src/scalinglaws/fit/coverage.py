@@ -14,6 +14,7 @@ from .surface import fit_surface
 from .varpro import fit_varpro
 
 METHODS = ("envelope", "isoflop", "surface", "varpro")
+"""The paper's three approaches and variable projection on the runs of approach 3."""
 HORIZONS = (5.0, 12.5, 31.0, 80.0)
 """Tokens per parameter of the four training lengths of approach 1: a factor of 16, as in the paper."""
 
@@ -26,10 +27,9 @@ def designs(law: Chinchilla, sizes) -> dict:
     return {"curves": curves, "profiles": profiles}
 
 
-def simulated_study(law: Chinchilla, sizes, sigma: float, rng: np.random.Generator) -> dict:
-    """One study: the four fits to the same noisy runs (the curves' noise is one shift a run)."""
-    d = designs(law, sizes)
-    curves, profiles = d["curves"], d["profiles"]
+def simulated_study(design: dict, sigma: float, rng: np.random.Generator) -> dict:
+    """One study of a `designs` world: every fit to the same noisy runs (a curve's noise is one shift a run)."""
+    curves, profiles = design["curves"], design["profiles"]
     curve_loss = with_noise(curves, sigma, rng, per_group=True)
     profile_loss = with_noise(profiles, sigma, rng)
     last = np.r_[np.flatnonzero(np.diff(curves.group)), len(curves.group) - 1]
@@ -40,24 +40,27 @@ def simulated_study(law: Chinchilla, sizes, sigma: float, rng: np.random.Generat
         "isoflop": fit_isoflop(profiles.N, profiles.D, profile_loss, profiles.C, budget=profiles.group),
         "surface": fit_surface(N, D, loss),
         "varpro": fit_varpro(N, D, loss),
+        "varpro_profiles": fit_varpro(profiles.N, profiles.D, profile_loss),  # the runs of approach 2 alone
     }
 
 
 def coverage_study(law: Chinchilla, sizes, *, studies: int, resamples: int, sigma: float, level: float = 0.8,
-                   scheme: str = "resample", seed: int = 0, methods=METHODS) -> pd.DataFrame:
-    """Estimate of the exponent a, its interval and whether it covers the truth, a row a study and method.
+                   schemes: dict[str, tuple[str, ...]] | None = None, seed: int = 0) -> pd.DataFrame:
+    """Estimate of the exponent a, its interval and whether it covers the truth: a row a study, scheme and method.
 
-    `sigma` is the relative noise of the loss. Every study has its own seed, (seed, study).
+    `sigma` is the relative noise of the loss. `schemes` maps a way of resampling ("resample",
+    "subsample") to the methods it is applied to. Every study has its own seed, (seed, study).
     """
-    rows = []
+    schemes = {"resample": METHODS} if schemes is None else schemes
+    rows, design = [], designs(law, sizes)
     for study in range(studies):
         rng = np.random.default_rng((seed, study))
-        fits = simulated_study(law, sizes, sigma, rng)
-        for method in methods:
-            boot = bootstrap(fits[method], resamples, rng, scheme=scheme)
-            low, high = boot.interval("a", level)
-            rows.append((study, method, fits[method].params["a"], low, high, low <= law.a <= high))
-    return pd.DataFrame(rows, columns=["study", "method", "a", "low", "high", "covers"])
+        fits = simulated_study(design, sigma, rng)
+        for scheme, methods in schemes.items():
+            for method in methods:
+                low, high = bootstrap(fits[method], resamples, rng, scheme=scheme).interval("a", level)
+                rows.append((study, scheme, method, fits[method].params["a"], low, high, low <= law.a <= high))
+    return pd.DataFrame(rows, columns=["study", "scheme", "method", "a", "low", "high", "covers"])
 
 
 def summarise(table: pd.DataFrame, truth: float, level: float) -> pd.DataFrame:

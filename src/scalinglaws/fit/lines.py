@@ -33,8 +33,9 @@ def parabola(x, y, w):
     moments = w @ powers
     hankel = moments[:, np.add.outer(np.arange(3), np.arange(3))]
     right = (w * y) @ powers[:, :3]
-    distinct = np.array([len(np.unique(x[row > 0])) for row in w])
-    usable = distinct >= 3
+    levels, index = np.unique(x, return_inverse=True)
+    present = w @ (index[:, None] == np.arange(len(levels))) > 0
+    usable = present.sum(axis=1) >= 3
     coefficients = np.full((len(w), 3), np.nan)
     if usable.any():
         coefficients[usable] = np.linalg.solve(hankel[usable], right[usable][..., None])[..., 0]

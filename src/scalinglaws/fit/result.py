@@ -180,3 +180,12 @@ def bca(samples, estimate: float, jackknife, level: float) -> tuple[float, float
     z = z0 + ndtri([(1 - level) / 2, (1 + level) / 2])
     low, high = np.quantile(samples, ndtr(z0 + z / (1 - acceleration * z)))
     return float(low), float(high)
+
+
+def legacy_resample_weights(n: int, K: int, seed: int = 42) -> np.ndarray:
+    """The resamples of a notebook that calls np.random.seed(seed) and then np.random.choice K times.
+
+    For comparing with published bootstraps draw by draw (Besiroglu et al. 2024 use 42, 4000).
+    """
+    rng = np.random.RandomState(seed)
+    return np.stack([np.bincount(rng.choice(n, size=n, replace=True), minlength=n) for _ in range(K)]).astype(float)

@@ -112,39 +112,55 @@ def seeds(N, D, loss, count: int, weights=None) -> list[Chinchilla]:
 
 
 def _descend(runs: _Runs, start, w, steps: int = 100, tolerance: float = 1e-12):
-    """Levenberg–Marquardt on φ with Kaufman's Jacobian: ∂residual/∂(α, β) projected off the columns in use."""
+    """Levenberg–Marquardt on φ with Kaufman's Jacobian: ∂residual/∂(α, β) projected off the columns in use.
+
+    Returns exponents (K, 2), the projection there, and which of the K problems converged.
+    Converged problems leave the batch.
+    """
     low, high = EXPONENT_RANGE
-    t = np.clip(np.array(start, float), low, high)
-    w = np.broadcast_to(w, (len(t), len(runs.x)))
-    now = runs.project(t, w)
-    damping = np.full(len(t), 1e-3)
-    done = np.zeros(len(t), bool)
+    best = np.clip(np.array(start, float), low, high)
+    w = np.broadcast_to(w, (len(best), len(runs.x)))
+    converged = np.zeros(len(best), bool)
+    live, t, now, damping = np.arange(len(best)), best.copy(), runs.project(best, w), np.full(len(best), 1e-3)
     for _ in range(steps):
-        d = np.stack([now.coefficients[:, 1, None] * runs.x * now.columns[:, 1],
-                      now.coefficients[:, 2, None] * runs.y * now.columns[:, 2]], axis=1)
-        used = now.columns * (now.coefficients > 0)[:, :, None]
-        gram = (used * w[:, None, :]) @ used.transpose(0, 2, 1) + np.eye(3) * (now.coefficients <= 0)[:, :, None]
-        J = d - np.einsum("kij,kin->kjn", _solve_matrix(gram, (used * w[:, None, :]) @ d.transpose(0, 2, 1)), used)
-        g = np.einsum("kjn,kn->kj", J * w[:, None, :], now.residual)
+        g, H = _gauss_newton(runs, now, w[live])
         held = ((t <= low) & (g > 0)) | ((t >= high) & (g < 0))
-        H = (J * w[:, None, :]) @ J.transpose(0, 2, 1)
         H = np.where(held[:, :, None] | held[:, None, :], 0.0, H)
         i = np.arange(2)
         H[:, i, i] = np.where(held, 1.0, H[:, i, i] * (1 + damping[:, None]) + 1e-300)
         step = np.linalg.solve(H, -np.where(held, 0.0, g)[..., None])[..., 0]
         trial = np.clip(t + np.clip(step, -0.5, 0.5), low, high)
-        new = runs.project(trial, w)
+        new = runs.project(trial, w[live])
         better = new.rss < now.rss
-        gain = now.rss - new.rss
-        done |= (np.abs(step).max(axis=1) < 1e-9) | (better & (gain < tolerance * now.rss)) | (damping > 1e9)
+        done = (np.abs(step).max(axis=1) < 1e-9) | (better & (now.rss - new.rss < tolerance * now.rss)) | (damping > 1e9)
         t = np.where(better[:, None], trial, t)
-        now = Projection(*(np.where(better.reshape((-1,) + (1,) * (a.ndim - 1)), b, a) for a, b in
-                           zip((now.coefficients, now.rss, now.columns, now.residual),
-                               (new.coefficients, new.rss, new.columns, new.residual), strict=True)))
+        now = _select(better, new, now)
         damping = np.where(better, np.maximum(damping / 10, 1e-9), damping * 10)
+        best[live], converged[live] = t, done
         if done.all():
             break
-    return t, now, done
+        keep = ~done
+        live, t, damping = live[keep], t[keep], damping[keep]
+        now = Projection(now.coefficients[keep], now.rss[keep], now.columns[keep], now.residual[keep])
+    return best, runs.project(best, w), converged
+
+
+def _gauss_newton(runs, now, w):
+    """Gradient and Gauss–Newton Hessian of φ/2 in (α, β)."""
+    d = np.stack([now.coefficients[:, 1, None] * runs.x * now.columns[:, 1],
+                  now.coefficients[:, 2, None] * runs.y * now.columns[:, 2]], axis=1)
+    used = now.columns * (now.coefficients > 0)[:, :, None]
+    weighted = used * w[:, None, :]
+    gram = weighted @ used.transpose(0, 2, 1) + np.eye(3) * (now.coefficients <= 0)[:, :, None]
+    J = d - _solve_matrix(gram, weighted @ d.transpose(0, 2, 1)).transpose(0, 2, 1) @ used
+    Jw = J * w[:, None, :]
+    return (Jw @ now.residual[:, :, None])[..., 0], Jw @ J.transpose(0, 2, 1)
+
+
+def _select(choose, new, old):
+    """The projection with rows from `new` where `choose`, else from `old`."""
+    pairs = ((new.coefficients, old.coefficients), (new.rss, old.rss), (new.columns, old.columns), (new.residual, old.residual))
+    return Projection(*(np.where(choose.reshape((-1,) + (1,) * (n.ndim - 1)), n, o) for n, o in pairs))
 
 
 def _solve_matrix(gram, right):
@@ -170,7 +186,7 @@ def fit_varpro(N, D, loss, weights=None, starts: int = 8) -> Fit:
     status = "bound: " + ", ".join(held) if held else "converged" if done[k] else "not converged"
 
     def refit(W):
-        chunk = max(1, (1 << 19) // len(runs.x))
+        chunk = max(1, (1 << 16) // len(runs.x))
         parts = []
         for i in range(0, len(W), chunk):
             w = W[i : i + chunk]

@@ -1,0 +1,40 @@
+# Every action, one line each. The work itself is in src/scalinglaws.
+# PROFILE=smoke|cpu|gpu   PYTHON=… to use an environment of your own   DATASET=… for `make data`
+PROFILE ?= cpu
+ifeq ($(origin PYTHON), undefined)
+PY := .venv/bin/python
+READY := .venv/.ready
+else
+PY := $(PYTHON)
+READY :=
+endif
+export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
+export JUPYTER_PREFER_ENV_PATH := 1
+.DEFAULT_GOAL := help
+.PHONY: help setup book test lint serve data kernel clean lock bench
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+setup: $(READY) ## install the locked environment into .venv (done by the other targets when needed)
+book: $(READY) ## execute what changed, check the claims, render the site (PROFILE=smoke|cpu|gpu)
+	@$(PY) -m scalinglaws book --profile $(PROFILE)
+test: $(READY) ## run the tests
+	@$(PY) -m pytest -n auto --cov=scalinglaws --cov-report=term:skip-covered
+lint: $(READY) ## check code, notebooks, spelling and the workflow
+	@$(PY) -m scalinglaws lint
+serve: $(READY) ## serve the site on http://localhost:8000
+	@$(PY) -m http.server 8000 --bind 127.0.0.1 --directory _build/html
+data: $(READY) ## fetch every dataset, or DATASET=name
+	@$(PY) -m scalinglaws data $(DATASET)
+kernel: $(READY) ## register a Jupyter kernel named scaling-laws
+	@$(PY) -m ipykernel install --user --name scaling-laws --display-name "Scaling laws" --env PYTHONPATH $(CURDIR)/src
+bench: $(READY) ## print benchmarks, each as a ratio against a plain reference
+	@$(PY) -m pytest tests/bench -q -s --benchmark-disable-gc
+clean: ## remove everything that was built (not .venv, not downloads)
+	@rm -rf _build book/chapters book/scorecard_data.json
+lock: $(READY) ## resolve pyproject.toml anew into requirements.lock
+	@$(PY) -m scalinglaws lock
+.venv/.ready: requirements.lock pyproject.toml
+	@python3 -c 'import sys; sys.exit("Python 3.11 or newer is needed, python3 is %d.%d; pass PYTHON=… to use another" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@echo "setting up .venv (once, a minute or two) …" && python3 -m venv .venv && .venv/bin/python -m pip install -q --disable-pip-version-check -r requirements.lock
+	@.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -e . && touch $@

@@ -1,0 +1,146 @@
+"""What the book needs from Sphinx beyond its extensions.
+
+- the dark variant beside every light figure
+- the scorecard, the execution record and the claims' anchors
+- MathJax from the installed package, so that no page asks another host for it
+- source and launch links that point at files which exist
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from importlib import metadata
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.transforms import SphinxTransform
+from sphinx.util.docutils import SphinxDirective
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def scorecard_data() -> dict:
+    """What the build recorded; empty before the first build."""
+    path = ROOT / "book" / "scorecard_data.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"papers": {}, "claims": [], "passports": {}, "profile": ""}
+
+
+class DarkFigures(SphinxTransform):
+    """Put the .dark.svg beside every .light.svg; the theme's only-light/only-dark classes choose."""
+
+    default_priority = 5  # before images are collected
+
+    def apply(self, **kwargs):
+        """Double every light figure."""
+        for image in list(self.document.findall(nodes.image)):
+            if not image["uri"].endswith(".light.svg"):
+                continue
+            dark = image.deepcopy()
+            dark["uri"] = image["uri"].removesuffix(".light.svg") + ".dark.svg"
+            dark["ids"], dark["names"] = [], []
+            for twin, css in ((image, "only-light"), (dark, "only-dark")):
+                twin["classes"] = [*twin.get("classes", []), css, "dark-light"]
+            image.parent.insert(image.parent.index(image) + 1, dark)
+
+
+class Scorecard(SphinxDirective):
+    """The ledger as a filterable table, one row a claim."""
+
+    def run(self):
+        """A raw HTML table; links are relative to the page."""
+        from scalinglaws.claims import VERDICTS, gap_text, show
+
+        self.env.note_dependency(str(ROOT / "book" / "scorecard_data.json"))
+        data = scorecard_data()
+        repository = self.env.app.config.book_repository
+        rows = []
+        for c in data["claims"]:
+            page = f"chapters/{c['chapter']}.html"
+            source = f"notebooks/{c['chapter']}.md"
+            line = f"line {c['line']}" if c["line"] else ""
+            where = f'<a href="{repository}/blob/main/{source}#L{c["line"]}">{line}</a>' if repository and c["line"] else line
+            rows.append(
+                f'<tr data-verdict="{c["verdict"]}" data-paper="{html.escape(c["paper"], quote=True)}" data-evidence="{c["evidence"] or "none"}">'
+                f'<td>{html.escape(c["paper"])}<br><small>{html.escape(c["locator"])}</small></td>'
+                f'<th scope="row"><a href="{page}#claim-{c["id"]}">{html.escape(c["statement"])}</a><br><small>{html.escape(c["id"])}</small></th>'
+                f'<td>{show(c["published"], c["published_interval"], c["unit"])}</td><td>{show(c["value"], c["interval"], c["unit"])}</td>'
+                f'<td>{c["evidence"] or "—"}</td><td>{gap_text(c["decades"])}</td>'
+                f'<td><span class="verdict verdict-{c["verdict"].split()[0]}">{c["verdict"]}</span></td><td><small>{where}</small></td></tr>')
+        count = {v: sum(c["verdict"] == v for c in data["claims"]) for v in VERDICTS}
+        summary = ", ".join(f"{n} {v}" for v, n in count.items() if n)
+        options = {
+            "paper": sorted({c["paper"] for c in data["claims"]}), "verdict": [v for v in VERDICTS if count[v]],
+            "evidence": sorted({c["evidence"] or "none" for c in data["claims"]}),
+        }
+        selects = "".join(
+            f'<label>{name} <select data-filter="{name}"><option value="">all</option>'
+            + "".join(f'<option value="{html.escape(v, quote=True)}">{html.escape(v)}</option>' for v in values) + "</select></label>"
+            for name, values in options.items())
+        table = (
+            f'<p>{len(data["claims"])} claims: {summary}. Profile: {data["profile"]}.</p>'
+            f'<form class="scorecard-filter" aria-label="Filter the claims">{selects}'
+            '<label>text <input type="search" data-filter="text"></label> <output></output></form>'
+            '<div class="book-table" role="region" tabindex="0" aria-label="All claims and their verdicts"><table id="scorecard"><thead><tr>'
+            + "".join(f'<th scope="col">{h}</th>' for h in ("paper", "claim", "published", "ours (interval)", "evidence", "decades of compute", "verdict", "source"))
+            + f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>")
+        return [nodes.raw("", table, format="html")]
+
+
+class ExecutionRecord(SphinxDirective):
+    """When, how long, on what and from which commit each chapter was executed."""
+
+    def run(self):
+        """A raw HTML table."""
+        self.env.note_dependency(str(ROOT / "book" / "scorecard_data.json"))
+        rows = []
+        for chapter, p in scorecard_data()["passports"].items():
+            if not p:
+                continue
+            machine = p["hardware"]
+            cells = (p["date"], f"{p['seconds']} s", p["profile"], p["commit"], f"{machine['processor']}, {machine['cores']} cores, GPU: {machine['gpu']}")
+            rows.append(f'<tr><th scope="row"><a href="chapters/{chapter}.html">{chapter}</a></th>' + "".join(f"<td>{html.escape(str(c))}</td>" for c in cells) + "</tr>")
+        head = "".join(f'<th scope="col">{h}</th>' for h in ("chapter", "executed (UTC)", "run time", "profile", "commit", "hardware"))
+        return [nodes.raw("", '<div class="book-table" role="region" tabindex="0" aria-label="Execution record"><table>'
+                          f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>", format="html")]
+
+
+def mathjax(app, config):
+    """Serve the MathJax that was installed with the book."""
+    static = next(Path(f.locate()).parents[1] for f in metadata.files("sphinx-mathjax-offline") if f.name == "tex-chtml.js")
+    config.html_static_path.append(str(static))
+    config.mathjax_path = "mathjax/tex-chtml.js"
+    from scalinglaws.build.publish import repository
+
+    config.book_repository = repository() or ""
+
+
+def page_context(app, pagename, templatename, context, doctree):
+    """Launch and source links to the chapter's real files, and the execution record in the footer."""
+    chapter = pagename.removeprefix("book/chapters/") if pagename.startswith("book/chapters/") else None
+    passport = scorecard_data()["passports"].get(chapter) if chapter else None
+    if passport:
+        context["last_updated"] = None
+        context["theme_extra_footer"] = (
+            f'<p class="execution-record">Executed {passport["date"]} in {passport["seconds"]} s, profile {passport["profile"]}, '
+            f'commit {passport["commit"]}, on {html.escape(passport["hardware"]["processor"])}.</p>')
+    base = app.config.book_repository
+    buttons = context.get("header_buttons")
+    if not base or buttons is None or not (ROOT / f"notebooks/{chapter}.md").is_file():
+        return
+    path = base.split("github.com/")[-1]
+    links = [("Colab", f"https://colab.research.google.com/github/{path}/blob/notebooks/{chapter}.ipynb", "fas fa-rocket"),
+             ("Source", f"{base}/blob/main/notebooks/{chapter}.md", "fab fa-github")]
+    for name, url, icon in links:
+        buttons.append({"type": "link", "url": url, "tooltip": f"{name}: {chapter}", "icon": icon, "text": name, "label": f"{name.lower()}-button"})
+
+
+def setup(app):
+    """Register everything."""
+    app.add_config_value("book_repository", "", "html")
+    app.add_transform(DarkFigures)
+    app.add_directive("scorecard", Scorecard)
+    app.add_directive("execution-record", ExecutionRecord)
+    app.connect("config-inited", mathjax, priority=900)
+    app.connect("html-page-context", page_context, priority=900)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,32 @@
+"""`python -m scalinglaws COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from .commands import UserError, book, data, fit, hardware, lint, lock
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand. Exit codes: 0 done, 1 the book or data failed, 2 bad input (one line on stderr)."""
+    parser = argparse.ArgumentParser(prog="scalinglaws", description="Scaling laws: fit your own runs, fetch data, build the book.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in (fit, data, book, lint, lock, hardware):
+        module.register(commands)
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except UserError as error:
+        print(f"scalinglaws {options.command}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"scalinglaws {options.command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone, as in `| head`
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""From chapter sources to the site: execute what changed, check the ledger, render."""

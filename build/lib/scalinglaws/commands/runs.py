@@ -1,0 +1,145 @@
+"""Reading a table of training runs, and refusing one that cannot be fitted.
+
+Every complaint is one line that names the row and the column. Rows are numbered as in an
+editor: the header is line 1.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..fit import group_budgets
+from . import UserError
+
+MAX_ROWS = 100_000
+LEAST_ROWS = {"surface": 6, "varpro": 6, "isoflop": 6, "envelope": 6}
+
+
+def read_runs(path: str | Path, *, max_rows: int = MAX_ROWS, check_order: bool = True) -> pd.DataFrame:
+    """Columns N, D, loss (and C, run if there), one row a run or a point of a training curve.
+
+    N parameters, D tokens, loss nats per token, C FLOPs. Raises UserError for a file that
+    cannot be read, a missing column, a cell that is not a positive number, a repeated row,
+    too many rows, or N and D that look exchanged (`check_order`).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False, skipinitialspace=True,
+                            encoding="utf-8-sig")
+    except pd.errors.EmptyDataError:
+        raise UserError(f"{path}: the file is empty; it needs a header line N,D,loss and a row per run") from None
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a comma-separated text table ({str(error).strip().splitlines()[-1]})") from None
+    table.columns = [str(c).strip() for c in table.columns]
+    while len(table) and (table.iloc[-1] == "").all():
+        table = table.iloc[:-1]
+    _columns(path, table)
+    if not len(table):
+        raise UserError(f"{path}: there is a header but no run; add a row per run")
+    if len(table) > max_rows:
+        raise UserError(f"{path}: {len(table):,} rows, the limit is {max_rows:,}: keep one row a run (or thin the training "
+                        f"curves), or raise --max-rows")
+    keep = [c for c in ("N", "D", "loss", "C") if c in table.columns]
+    runs = pd.DataFrame({c: _numbers(path, table[c], c) for c in keep})
+    if "run" in table.columns:
+        runs["run"] = table["run"].to_numpy()
+    _duplicates(path, runs)
+    if check_order:
+        _order(path, runs)
+    _compute(path, runs)
+    return runs
+
+
+def _columns(path, table):
+    missing = [c for c in ("N", "D", "loss") if c not in table.columns]
+    if not missing:
+        repeated = [c for c in ("N", "D", "loss", "C") if list(table.columns).count(c) > 1]
+        if repeated:
+            raise UserError(f"{path}: line 1: column {repeated[0]} appears twice; keep one")
+        return
+    header = " ".join(table.columns)
+    for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(table.columns) == 1 and delimiter in header:
+            raise UserError(f"{path}: line 1: the columns are separated by {name}; separate them by commas")
+    near = {c.lower(): c for c in table.columns}
+    hint = next((f" (is {near[m.lower()]!r} meant?)" for m in missing if m.lower() in near), "")
+    raise UserError(f"{path}: line 1: column {', '.join(missing)} missing{hint}; the header has {', '.join(table.columns)}")
+
+
+def _numbers(path, column: pd.Series, name: str) -> np.ndarray:
+    text = column.fillna("").str.strip()
+    values = pd.to_numeric(text, errors="coerce").to_numpy(float)
+    bad = ~np.isfinite(values) | (values <= 0)
+    if bad.any():
+        row = int(np.argmax(bad))
+        cell = text.iloc[row]
+        if cell == "":
+            problem = "is empty"
+        elif cell.lower() in ("nan", "inf", "-inf", "infinity", "-infinity", "na", "n/a", "null", "none"):
+            problem = f"is {cell}"
+        elif np.isfinite(values[row]):
+            problem = f"is {cell}, not positive"
+        else:
+            problem = f"is {cell!r}, not a number"
+        unit = {"N": "parameters", "D": "tokens", "loss": "nats per token", "C": "FLOPs"}[name]
+        raise UserError(f"{path}: line {row + 2}: column {name} {problem}; give {unit}, or delete the row")
+    return values
+
+
+def _duplicates(path, runs):
+    again = runs.duplicated(keep=False)
+    if again.any():
+        first = int(np.argmax(again))
+        second = int(np.flatnonzero(runs.eq(runs.iloc[first]).all(axis=1))[1])
+        raise UserError(f"{path}: lines {first + 2} and {second + 2} are the same run (N, D, loss equal); delete one, "
+                        "a repeated row counts twice")
+
+
+def _order(path, runs):
+    ratio = float(np.median(runs["D"] / runs["N"]))
+    if ratio < 0.5:
+        raise UserError(f"{path}: columns N and D look exchanged: half of the runs have fewer than {ratio:.2g} tokens (D) a "
+                        "parameter (N); exchange the headers, or pass --keep-columns if this is meant")
+
+
+def _compute(path, runs):
+    if "C" not in runs:
+        return
+    ratio = runs["C"] / (6 * runs["N"] * runs["D"])
+    off = (ratio < 0.1) | (ratio > 10)
+    if off.any():
+        row = int(np.argmax(off))
+        raise UserError(f"{path}: line {row + 2}: column C is {ratio.iloc[row]:.2g} times 6·N·D; C must be in FLOPs "
+                        "(1 PF-day is 8.64e19), N in parameters, D in tokens")
+
+
+def check_enough(path, runs: pd.DataFrame, method: str) -> None:
+    """Raise UserError when `method` cannot determine its parameters from these runs."""
+    least = LEAST_ROWS[method]
+    if len(runs) < least:
+        raise UserError(f"{path}: {len(runs)} rows; {method} has five unknowns or two frontiers and needs at least {least}")
+    C = runs["C"] if "C" in runs else 6 * runs["N"] * runs["D"]
+    for name in ("N", "D"):
+        if runs[name].nunique() < 3:
+            raise UserError(f"{path}: column {name} has {runs[name].nunique()} different value(s); a law in N and D needs three")
+    if C.max() / C.min() < 1.5:
+        raise UserError(f"{path}: columns N and D: all runs have one budget, C = {np.sqrt(C.max() * C.min()):.3g} FLOPs; "
+                        "add runs at other budgets")
+    if method == "isoflop":
+        budget = group_budgets(C)
+        sizes = runs.groupby(budget)["N"].nunique()
+        if (sizes >= 3).sum() < 2:
+            raise UserError(f"{path}: column N: {int((sizes >= 3).sum())} of {len(sizes)} budgets have three sizes or more; "
+                            "isoflop needs two such budgets (use --method surface for scattered runs)")
+    if method == "envelope":
+        curve = runs["run"] if "run" in runs else runs["N"]
+        counts = curve.value_counts()
+        if counts.min() < 2:
+            row = int(np.argmax(curve == counts.idxmin()))
+            raise UserError(f"{path}: line {row + 2}: the training curve of N = {runs['N'].iloc[row]:.4g} has one row; envelope "
+                            "takes several rows per N, points along training curves")

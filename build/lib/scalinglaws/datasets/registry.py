@@ -1,0 +1,194 @@
+"""Mirror → cache → download, the hash checked each time.
+
+`data/registry.toml` names every file by public URL and sha256. A file is looked for in the
+folder `SCALINGLAWS_MIRROR` (laid out DATASET/FILE), then in the user's cache
+(`SCALINGLAWS_CACHE`, by default the platform's), then downloaded into the cache with pooch,
+which writes to a temporary name and renames only a file whose hash is right.
+`SCALINGLAWS_OFFLINE=1` forbids the download.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import tarfile
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pooch
+import requests
+
+from ..paths import data_file
+
+TIMEOUT = 30  # seconds to wait for a server
+# Datasets found missing once: a chapter asks many times and should wait for the network once.
+_missing: dict[str, str] = {}
+
+
+class DataError(Exception):
+    """A file is there but wrong, or the registry does not know it. One line, with the remedy."""
+
+
+class DataMissing(DataError):
+    """A file is in neither mirror nor cache and cannot be downloaded."""
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a dataset: name in mirror and cache, public URL, sha256, size in bytes."""
+
+    name: str
+    url: str
+    sha256: str
+    bytes: int
+
+
+@cache
+def _registry() -> dict:
+    return tomllib.loads(data_file("registry.toml").read_text(encoding="utf-8"))
+
+
+def names() -> list[str]:
+    """The datasets in the registry."""
+    return list(_registry())
+
+
+def describe(name: str) -> dict:
+    """The registry's entry: title, source, licence, description, cite. Raises DataError for an unknown name."""
+    if name not in _registry():
+        raise DataError(f"no dataset {name!r} in data/registry.toml; there are: {', '.join(names())}")
+    return _registry()[name]
+
+
+def _files(name: str) -> list[File]:
+    entry = describe(name)
+    files = [File(f["name"], entry["base_url"] + f.get("path", f["name"]), f["sha256"], f["bytes"]) for f in entry["files"]]
+    return files
+
+
+def mirror() -> Path | None:
+    """The offline mirror, if `SCALINGLAWS_MIRROR` names one."""
+    folder = os.environ.get("SCALINGLAWS_MIRROR")
+    return Path(folder) if folder else None
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept."""
+    return Path(os.environ.get("SCALINGLAWS_CACHE") or pooch.os_cache("scalinglaws"))
+
+
+def fetch(name: str, progress: bool = True) -> dict[str, Path]:
+    """Local paths of a dataset's files by name, each with the registered hash.
+
+    Raises DataMissing where a file cannot be had, DataError where a copy is damaged.
+    """
+    if name in _missing:
+        raise DataMissing(_missing[name])
+    try:
+        if describe(name).get("manifest"):
+            return _fetch_collection(name, progress)
+        return {file.name: _fetch_file(name, file, progress) for file in _files(name)}
+    except DataMissing as error:
+        _missing[name] = str(error)
+        raise
+
+
+def _fetch_file(dataset: str, file: File, progress: bool) -> Path:
+    if mirror() and (path := mirror() / dataset / file.name).is_file():
+        _check(path, file, "mirror")
+        return path
+    path = cache_folder() / dataset / file.name
+    if path.is_file() and _sha256(path) == file.sha256:
+        return path
+    if os.environ.get("SCALINGLAWS_OFFLINE"):
+        if path.is_file():
+            _check(path, file, "cached")
+        raise DataMissing(_how_to_get(dataset, file, path, "SCALINGLAWS_OFFLINE is set"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        pooch.retrieve(
+            file.url, known_hash=f"sha256:{file.sha256}", fname=path.name, path=path.parent,
+            downloader=pooch.HTTPDownloader(progressbar=progress, timeout=TIMEOUT))
+    except ValueError as error:
+        if "hash" not in str(error).lower():
+            raise
+        raise DataError(
+            f"{dataset}: the download of {file.name} has another sha256 than data/registry.toml; nothing was kept. "
+            "Try again; if it persists the source has changed and the registry must be reviewed") from None
+    except requests.exceptions.HTTPError as error:
+        raise DataMissing(_how_to_get(dataset, file, path, f"the server answered {error.response.status_code}")) from None
+    except requests.exceptions.RequestException as error:
+        raise DataMissing(_how_to_get(dataset, file, path, f"no connection ({type(error).__name__})")) from None
+    except OSError as error:
+        raise DataError(f"{dataset}: cannot write {path}: {error.strerror}; set SCALINGLAWS_CACHE to a folder with room") from None
+    return path
+
+
+def _check(path: Path, file: File, which: str):
+    size = path.stat().st_size
+    if size != file.bytes:
+        raise DataError(f"the {which} copy {path} has {size} bytes where the registry says {file.bytes}: "
+                        "it is truncated or another version. Delete it or replace it, then try again")
+    if _sha256(path) != file.sha256:
+        raise DataError(f"the {which} copy {path} has another sha256 than data/registry.toml: "
+                        "it was changed. Delete it or replace it, then try again")
+
+
+def _sha256(path: Path) -> str:
+    return pooch.file_hash(str(path), alg="sha256")
+
+
+def _how_to_get(dataset, file, path, reason):
+    return (f"{dataset}: {file.name} is in neither mirror nor cache and was not downloaded: {reason}. "
+            f"Fetch {file.url} to {path}, or set SCALINGLAWS_MIRROR to a folder that holds {dataset}/{file.name}")
+
+
+@cache
+def manifest(name: str) -> list[File]:
+    """The files of a collection (Gutenberg's 483 books), from the project's own list of hashes."""
+    entry = describe(name)
+    with data_file(entry["manifest"]).open(encoding="utf-8", newline="") as handle:
+        return [File(r["path"], entry["base_url"] + requests.utils.quote(r["path"]), r["sha256"], int(r["bytes"]))
+                for r in csv.DictReader(handle)]
+
+
+def _fetch_collection(name: str, progress: bool) -> dict[str, Path]:
+    """Each member of a collection: unpacked from the mirror's archive, else cached or downloaded one by one."""
+    members = manifest(name)
+    archive = describe(name)["archive"]
+    folder = cache_folder() / name
+    absent = [m for m in members if not (folder / m.name).is_file() or (folder / m.name).stat().st_size != m.bytes]
+    if absent and mirror() and (tar := mirror() / name / archive["name"]).is_file():
+        _check(tar, File(archive["name"], "", archive["sha256"], archive["bytes"]), "mirror")
+        _unpack(tar, folder, {m.name for m in absent})
+    return {m.name: _fetch_file(name, m, progress) for m in members}
+
+
+def _unpack(tar: Path, folder: Path, wanted: set[str]):
+    """Extract members under their repository paths, each through a temporary name."""
+    with tarfile.open(tar) as handle:
+        for member in handle:
+            if member.isfile() and member.name.removeprefix("./") in wanted:
+                target = folder / member.name.removeprefix("./")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                part = target.with_name(target.name + ".part")
+                part.write_bytes(handle.extractfile(member).read())
+                part.replace(target)
+
+
+def present(name: str) -> bool:
+    """Whether every file is already in mirror or cache, by name and size; nothing is downloaded or hashed."""
+    files = manifest(name) if describe(name).get("manifest") else _files(name)
+    return all(_local(name, f) for f in files)
+
+
+def _local(name: str, file: File) -> bool:
+    folders = [cache_folder()] + ([mirror()] if mirror() else [])
+    return any((p := folder / name / file.name).is_file() and p.stat().st_size == file.bytes for folder in folders)
+
+
+def forget_missing() -> None:
+    """Try again to download datasets that could not be had."""
+    _missing.clear()

@@ -1,0 +1,112 @@
+"""Figures with a caption, an alternative text, the data behind them and a passport.
+
+`show` draws a figure twice, for light and dark pages, and writes
+
+    ID.light.svg  ID.dark.svg  ID.csv  ID.json
+
+to the folder `SCALINGLAWS_FIGURES` (default `_build/figures` of the checkout). A figure
+without caption, alternative text or data is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from .paths import record, root
+from .provenance import passport
+
+# Okabe & Ito's palette, distinguishable with every common colour-vision deficiency; black and
+# yellow, invisible on one of the two backgrounds, are left out.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+_MODES = {
+    "light": {"text": "#1f2328", "grid": "#8c959f", "page": "#ffffff"},
+    "dark": {"text": "#e6edf3", "grid": "#6e7681", "page": "#14181e"},
+}
+_DARK_COLOURS = ["#58a6e0", "#f0883e", "#3fbf97", "#e29ac4", "#f2b63c", "#8fd0f5"]
+
+
+class FigureError(ValueError):
+    """A figure lacks what the book requires of it."""
+
+
+class Figure:
+    """A saved figure, displayed as a numbered figure on the site and inline in Jupyter."""
+
+    def __init__(self, id: str, caption: str, alt: str, folder: Path):
+        self.id, self.caption, self.alt, self.folder = id, caption, alt, folder
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        svg = base64.b64encode((self.folder / f"{self.id}.light.svg").read_bytes()).decode()
+        inline = (f'<figure><img alt="{html.escape(self.alt, quote=True)}" src="data:image/svg+xml;base64,{svg}"/>'
+                  f"<figcaption>{html.escape(self.caption)}</figcaption></figure>")
+        return {"text/html": inline, "text/markdown": directive(self.id, self.caption, self.alt)}
+
+
+def directive(id: str, caption: str, alt: str) -> str:
+    """The MyST source of a saved figure; the page's dark variant is added when the book is rendered."""
+    return (f"```{{figure}} figures/{id}.light.svg\n---\nname: fig-{id}\nalt: {json.dumps(alt, ensure_ascii=False)}\n---\n"
+            f"{caption} {{download}}`Data <figures/{id}.csv>`\n```\n")
+
+
+def show(id: str, plot: Callable, *args, caption: str, alt: str, data: pd.DataFrame,
+         size: tuple[float, float] = (7.0, 3.6), **kwargs) -> Figure:
+    """Draw, save and return a figure.
+
+    plot(fig, *args, **kwargs) draws on an empty matplotlib figure of `size` inches, once a
+    mode. caption: one to three sentences. alt: what is drawn, for readers who do not see it.
+    data: the table behind the figure. Raises FigureError when one is missing.
+    """
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", id):
+        raise FigureError(f"figure id {id!r}: use lower-case words joined by hyphens")
+    for name, text in (("caption", caption), ("alternative text (alt)", alt)):
+        if not (text or "").strip():
+            raise FigureError(f"figure {id}: {name} is missing")
+    if not isinstance(data, pd.DataFrame) or data.empty:
+        raise FigureError(f"figure {id}: data must be the non-empty table behind the figure")
+    folder = Path(os.environ.get("SCALINGLAWS_FIGURES") or root() / "_build" / "figures")
+    folder.mkdir(parents=True, exist_ok=True)
+    for mode in _MODES:
+        (folder / f"{id}.{mode}.svg").write_bytes(_svg(id, mode, plot, args, kwargs, size))
+    data.to_csv(folder / f"{id}.csv", index=False)
+    facts = passport(id=id, caption=caption, alt=alt, plot=f"{plot.__module__}.{plot.__qualname__}", rows=len(data))
+    (folder / f"{id}.json").write_text(json.dumps(facts, indent=1))
+    record("figures", {"id": id})
+    return Figure(id, caption, alt, folder)
+
+
+def style(mode: str = "light") -> dict:
+    """matplotlib settings of the book for a light or dark page."""
+    import matplotlib as mpl
+    from cycler import cycler
+
+    tone = _MODES[mode]
+    colours = COLOURS if mode == "light" else _DARK_COLOURS
+    settings = mpl.rc_params_from_file(Path(__file__).with_name("book.mplstyle"), use_default_template=False)
+    settings.update({
+        "axes.prop_cycle": cycler(color=colours), "text.color": tone["text"], "axes.labelcolor": tone["text"],
+        "axes.edgecolor": tone["grid"], "xtick.color": tone["text"], "ytick.color": tone["text"],
+        "grid.color": tone["grid"], "axes.facecolor": "none", "figure.facecolor": "none",
+        "savefig.facecolor": "none", "patch.edgecolor": tone["page"],
+    })
+    return settings
+
+
+def _svg(id, mode, plot, args, kwargs, size) -> bytes:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure as Canvas
+
+    with mpl.rc_context(style(mode) | {"svg.hashsalt": id}):
+        fig = Canvas(figsize=size, layout="constrained")
+        plot(fig, *args, **kwargs)
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()

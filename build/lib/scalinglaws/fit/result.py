@@ -1,0 +1,191 @@
+"""What a fit returns, and how resampling turns it into intervals.
+
+Every approach hands back a `Fit` that knows how to refit itself under other weights on the
+same runs. One bootstrap therefore serves all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from ..laws import Allocation, Chinchilla, Frontier
+
+Parameters = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted law.
+
+    method: "surface", "varpro", "isoflop" or "envelope".
+    law: `Chinchilla` or `Frontier`.
+    params: every parameter of the law and the exponents a, b, by name.
+    objective: the value minimised (its meaning is the method's).
+    status: "converged", "not converged" or "bound: NAME, …" with the parameters held at a bound.
+    n: runs used. warnings: one sentence each.
+    refit: weights (K, n) → parameters, each of shape (K,); NaN where a resample cannot be fitted.
+    strata: labels (n,) within which the bootstrap resamples, or None.
+    groups: labels (n,) that are resampled as a whole (rows of one training curve), or None.
+    """
+
+    method: str
+    law: Chinchilla | Frontier
+    params: dict[str, float]
+    objective: float
+    status: str
+    n: int
+    warnings: tuple[str, ...] = ()
+    refit: Callable[[np.ndarray], Parameters] | None = field(default=None, repr=False, compare=False)
+    strata: np.ndarray | None = field(default=None, repr=False, compare=False)
+    groups: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def converged(self) -> bool:
+        """False only where the optimiser gave up; a fit held at a bound has converged there."""
+        return self.status != "not converged"
+
+    @property
+    def bound_hit(self) -> bool:
+        """Whether a parameter ended at the edge of its allowed range."""
+        return self.status.startswith("bound")
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """K refits of one fit. `samples` maps each parameter to its K values, NaN where a refit failed."""
+
+    fit: Fit
+    samples: Parameters
+    jackknife: Parameters | None = field(default=None, repr=False)
+
+    def interval(self, name: str, level: float = 0.95, kind: str = "percentile") -> tuple[float, float]:
+        """Two-sided interval of a parameter at `level`, by percentiles or BCa."""
+        return self._interval(self.samples[name], self.fit.params[name],
+                              None if self.jackknife is None else self.jackknife[name], level, kind)
+
+    def standard_error(self, name: str) -> float:
+        """Standard deviation of the refits."""
+        return float(np.nanstd(self.samples[name]))
+
+    def optimum(self, C) -> Allocation:
+        """The compute-optimal allocation at C FLOPs under every refit, arrays of shape (K,)."""
+        return _law(self.fit.law, self.samples).optimum(C)
+
+    def optimum_interval(self, C: float, level: float = 0.95) -> dict[str, tuple[float, float]]:
+        """Percentile intervals of N_opt and D_opt at C FLOPs."""
+        at = self.optimum(C)
+        return {"N": percentile(at.N, level), "D": percentile(at.D, level)}
+
+    @property
+    def failed(self) -> float:
+        """Share of resamples that could not be fitted."""
+        return float(np.mean(np.isnan(next(iter(self.samples.values())))))
+
+    def _interval(self, samples, estimate, jackknife, level, kind):
+        if kind == "percentile":
+            return percentile(samples, level)
+        if kind == "bca":
+            if jackknife is None:
+                raise ValueError("BCa needs the jackknife: call bootstrap(..., jackknife=True)")
+            return bca(samples, estimate, jackknife, level)
+        raise ValueError(f"interval kind must be 'percentile' or 'bca', got {kind!r}")
+
+
+def _law(law, samples: Parameters):
+    """A law of the same kind whose fields are arrays, one entry a resample."""
+    if isinstance(law, Chinchilla):
+        return Chinchilla(**{k: samples[k] for k in ("E", "A", "B", "alpha", "beta")})
+    return Frontier(**{k: samples[k] for k in ("N0", "a", "D0", "b")}, C0=law.C0)
+
+
+def bootstrap(fit: Fit, samples: int = 4000, rng: np.random.Generator | int = 0, *,
+              scheme: str = "resample", fraction: float = 0.8, weights=None, jackknife: bool = False) -> Bootstrap:
+    """Refit under resampled runs.
+
+    scheme "resample": n runs drawn with replacement. scheme "subsample": `fraction` of the
+    runs drawn without (Hoffmann et al. 2022, Table 2: 80 %). `weights` (K, n) overrides both.
+    Raises ValueError for an unknown scheme.
+    """
+    rng = np.random.default_rng(rng)
+    if weights is None:
+        if scheme == "resample":
+            weights = resample_weights(fit.n, samples, rng, strata=fit.strata, groups=fit.groups)
+        elif scheme == "subsample":
+            weights = subsample_weights(fit.n, samples, rng, fraction, strata=fit.strata, groups=fit.groups)
+        else:
+            raise ValueError(f"scheme must be 'resample' or 'subsample', got {scheme!r}")
+    left_out = None
+    if jackknife:
+        labels = np.arange(fit.n) if fit.groups is None else np.unique(fit.groups, return_inverse=True)[1]
+        left_out = fit.refit((labels[None, :] != np.arange(labels.max() + 1)[:, None]).astype(float))
+    return Bootstrap(fit, fit.refit(weights), left_out)
+
+
+def _units(n, groups):
+    """Index of the resampling unit of each run, and the number of units."""
+    if groups is None:
+        return np.arange(n), n
+    labels = np.unique(groups, return_inverse=True)[1]
+    return labels, labels.max() + 1
+
+
+def resample_weights(n: int, K: int, rng: np.random.Generator, *, strata=None, groups=None) -> np.ndarray:
+    """How often each of n runs is drawn in K resamples with replacement, shape (K, n)."""
+    unit, m = _units(n, groups)
+    if strata is None:
+        return rng.multinomial(m, np.full(m, 1 / m), size=K).astype(float)[:, unit]
+    counts = np.empty((K, n))
+    for label in np.unique(strata):
+        rows = np.flatnonzero(np.asarray(strata) == label)
+        counts[:, rows] = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=K)
+    return counts
+
+
+def subsample_weights(n: int, K: int, rng: np.random.Generator, fraction: float = 0.8, *, strata=None, groups=None):
+    """1 for the round(fraction·m) units kept, 0 for the rest, shape (K, n); within strata if given."""
+    unit, m = _units(n, groups)
+    blocks = [np.arange(m)] if strata is None else [np.flatnonzero(np.asarray(strata) == s) for s in np.unique(strata)]
+    kept = np.zeros((K, m))
+    for rows in blocks:
+        rank = rng.random((K, len(rows))).argsort(axis=1).argsort(axis=1)
+        kept[:, rows] = rank < round(fraction * len(rows))
+    return kept[:, unit]
+
+
+def percentile(samples, level: float) -> tuple[float, float]:
+    """The central `level` of the samples; NaNs left out."""
+    tail = 50 * (1 - level)
+    low, high = np.nanpercentile(samples, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def bca(samples, estimate: float, jackknife, level: float) -> tuple[float, float]:
+    """Bias-corrected and accelerated interval (Efron 1987).
+
+    With z₀ = Φ⁻¹(share of samples below the estimate) and acceleration
+    â = Σd³ / 6(Σd²)^{3/2}, d = mean of the jackknife minus its values, the ends are the
+    samples' quantiles at Φ(z₀ + (z₀ + z)/(1 − â(z₀ + z))).
+    """
+    samples = np.asarray(samples)[~np.isnan(samples)]
+    below = np.mean(samples < estimate) + np.mean(samples == estimate) / 2
+    z0 = ndtri(np.clip(below, 0.5 / len(samples), 1 - 0.5 / len(samples)))
+    d = np.nanmean(jackknife) - np.asarray(jackknife)
+    d = d[~np.isnan(d)]
+    spread = np.sum(d**2)
+    acceleration = np.sum(d**3) / (6 * spread**1.5) if spread > 0 else 0.0
+    z = z0 + ndtri([(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(samples, ndtr(z0 + z / (1 - acceleration * z)))
+    return float(low), float(high)
+
+
+def legacy_resample_weights(n: int, K: int, seed: int = 42) -> np.ndarray:
+    """The resamples of a notebook that calls np.random.seed(seed) and then np.random.choice K times.
+
+    For comparing with published bootstraps draw by draw (Besiroglu et al. 2024 use 42, 4000).
+    """
+    rng = np.random.RandomState(seed)
+    return np.stack([np.bincount(rng.choice(n, size=n, replace=True), minlength=n) for _ in range(K)]).astype(float)

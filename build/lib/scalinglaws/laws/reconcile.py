@@ -1,0 +1,132 @@
+"""Why Kaplan measured N ∝ C^.73 on a surface whose exponent is near .5.
+
+Source: Pearce & Song (2024), "Reconciling Kaplan and Chinchilla Scaling Laws",
+arXiv:2406.12907. Kaplan counted parameters and FLOPs without embeddings, on small models,
+where embeddings are most of the count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .chinchilla import Chinchilla
+
+
+@dataclass(frozen=True)
+class EmbeddingShare:
+    """N_total = N + γ·N^{1/3}, with N the non-embedding parameters (Eq. 8).
+
+    With N = 12·n_layer·d² and aspect ratio d/n_layer = r, d = (rN/12)^{1/3}, so vocabulary
+    V and context T give γ = (V + T)·(r/12)^{1/3}. The paper's γ is 47491 (V + T = 32000,
+    r = 39.2).
+    """
+
+    gamma: float = 47491.0
+
+    @classmethod
+    def from_shape(cls, vocabulary: int, aspect_ratio: float, context: int = 0) -> EmbeddingShare:
+        """γ = (V + T)·(r/12)^{1/3}."""
+        return cls((vocabulary + context) * (aspect_ratio / 12) ** (1 / 3))
+
+    def total(self, N):
+        """N_total from non-embedding N."""
+        return N + self.gamma * np.cbrt(N)
+
+    def dlog_total(self, N):
+        """d log N_total / d log N = (N + γN^{1/3}/3)/(N + γN^{1/3}); 1/3 for small N, 1 for large."""
+        return (N + self.gamma * np.cbrt(N) / 3) / self.total(N)
+
+    def dlog_total_slope(self, N):
+        """d/d log N of `dlog_total`, (4/9)·s/(1+s)² with s = γN^{−2/3}."""
+        s = self.gamma * np.asarray(N, float) ** (-2 / 3)
+        return (4 / 9) * s / (1 + s) ** 2
+
+    def invert(self, N_total):
+        """Non-embedding N from N_total: the real root of t³ + γt − N_total = 0, t = N^{1/3}.
+
+        Cardano in the hyperbolic form t = 2√(γ/3)·sinh(asinh(3N_total/(2γ)·√(3/γ))/3).
+        """
+        g = self.gamma
+        N_total = np.asarray(N_total, float)[()]
+        t = 2 * np.sqrt(g / 3) * np.sinh(np.arcsinh(1.5 * N_total / g * np.sqrt(3 / g)) / 3)
+        return t**3
+
+
+@dataclass(frozen=True)
+class NonEmbeddingFrontier:
+    """The compute-optimal frontier of a Chinchilla surface seen through Kaplan's counts.
+
+    The surface is in N_total and D. The reader sees N (non-embedding) and C = 6·N·D.
+    Minimising L at fixed non-embedding C gives
+    D^β = (βB/αA)·N_total^{α}·(N_total/N)/(dN_total/dN) (Eq. 12–14).
+    """
+
+    surface: Chinchilla
+    share: EmbeddingShare = EmbeddingShare()
+
+    def tokens(self, N):
+        """Optimal D at non-embedding N, by dL = 0 along N·D = const."""
+        s, T = self.surface, self.share.total(N)
+        return (s.beta * s.B / (s.alpha * s.A) * T**s.alpha / self.share.dlog_total(N)) ** (1 / s.beta)
+
+    def compute(self, N):
+        """C = 6·N·D(N) in non-embedding FLOPs."""
+        return 6 * N * self.tokens(N)
+
+    def loss(self, N):
+        """Loss along the frontier, nats per token."""
+        return self.surface.predict(self.share.total(N), self.tokens(N))
+
+    def local_exponent(self, N):
+        """d log N / d log C in closed form.
+
+        log C = log N + (α log N_total − log h)/β + const with h = `dlog_total`, so
+        1/slope = 1 + (α h − h'/h)/β, where h' = dh/d log N.
+        """
+        h = self.share.dlog_total(N)
+        s = self.surface
+        return 1 / (1 + (s.alpha * h - self.share.dlog_total_slope(N) / h) / s.beta)
+
+    def exponent_over(self, N_low: float, N_high: float, points: int = 400, total: bool = False) -> float:
+        """Slope of a least-squares line of log N on log C, N log-spaced over the range.
+
+        What an experimenter who samples that range reports. With `total`, N_total and
+        C = 6·N_total·D take the place of the non-embedding counts and the frontier is the
+        plain one of the surface.
+        """
+        N = np.geomspace(N_low, N_high, points)
+        if total:
+            N = self.share.total(N)
+            C = self.surface.optimum_at(N).C
+        else:
+            C = self.compute(N)
+        return float(np.polyfit(np.log(C), np.log(N), 1)[0])
+
+    def measured_exponent(self, sizes, budgets, total: bool = False) -> tuple[float, float]:
+        """What a study with these non-embedding sizes reports: slopes of log N_opt and log L on log C.
+
+        At each budget (FLOPs) every size trains on D = C/6N tokens and the lowest loss wins,
+        with N and C non-embedding, or both total. This is the paper's Section 3.2 experiment,
+        edges of the size range included as there.
+        """
+        N_total = self.share.total(np.asarray(sizes, float))
+        N = N_total if total else np.asarray(sizes, float)
+        C = np.asarray(budgets, float)
+        loss = self.surface.predict(N_total, C[:, None] / (6 * N))
+        best = loss.argmin(axis=1)
+        x = np.log(C)
+        return (float(np.polyfit(x, np.log(N[best]), 1)[0]),
+                float(np.polyfit(x, np.log(loss.min(axis=1)), 1)[0]))
+
+    def loss_exponent_over(self, N_low: float, N_high: float, points: int = 400) -> float:
+        """Slope of log L on log C over the range, L including E as in Kaplan's L ∝ C^{−.05}."""
+        N = np.geomspace(N_low, N_high, points)
+        return float(np.polyfit(np.log(self.compute(N)), np.log(self.loss(N)), 1)[0])
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Exponents for N → 0 and N → ∞: β/(α/3 + β) and β/(α + β)."""
+        s = self.surface
+        return s.beta / (s.alpha / 3 + s.beta), s.a

@@ -1,0 +1,47 @@
+"""Where the project's files are, which of them a computation has read, and what it records.
+
+A chapter's kernel runs with `SCALINGLAWS_RECORD` naming a folder. What the chapter checks,
+draws and reads is appended there, and `make book` keeps it only if the whole run succeeds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+_read: set[Path] = set()
+
+
+def root() -> Path:
+    """The checkout: `SCALINGLAWS_ROOT`, else the folder above `src/`, else the working directory's checkout.
+
+    Raises FileNotFoundError when none holds data/registry.toml (the package was installed
+    without the repository).
+    """
+    here = Path(__file__).resolve()
+    candidates = [os.environ.get("SCALINGLAWS_ROOT"), here.parents[2], Path.cwd(), *Path.cwd().parents]
+    for folder in candidates:
+        if folder and (Path(folder) / "data" / "registry.toml").is_file():
+            return Path(folder)
+    raise FileNotFoundError("no checkout of the book found: run inside it or set SCALINGLAWS_ROOT to its folder")
+
+
+def data_file(*parts: str) -> Path:
+    """A file under data/, noted as read: `make book` reruns a chapter when one of its files changes."""
+    path = root().joinpath("data", *parts)
+    _read.add(path)
+    return path
+
+
+def files_read() -> list[Path]:
+    """Every path handed out by `data_file` in this process."""
+    return sorted(_read)
+
+
+def record(kind: str, entry: dict) -> None:
+    """Append `entry` to KIND.jsonl of the run being recorded; nothing outside `make book`."""
+    folder = os.environ.get("SCALINGLAWS_RECORD")
+    if folder:
+        with open(Path(folder, f"{kind}.jsonl"), "a", encoding="utf-8") as handle:
+            handle.write(json.dumps(entry) + "\n")

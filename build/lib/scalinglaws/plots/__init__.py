@@ -1,0 +1,1 @@
+"""Drawing functions: plot(fig, …) draws on an empty matplotlib figure and returns nothing."""
