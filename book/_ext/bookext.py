@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import json
+import shutil
 from importlib import metadata
 from pathlib import Path
 
@@ -17,17 +18,27 @@ from docutils import nodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
+from scalinglaws.build.publish import repository
+from scalinglaws.claims import VERDICTS, gap_text, show
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def scorecard_data() -> dict:
     """What the build recorded; empty before the first build."""
     path = ROOT / "book" / "scorecard_data.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"papers": {}, "claims": [], "passports": {}, "profile": ""}
+    return (
+        json.loads(path.read_text(encoding="utf-8"))
+        if path.is_file()
+        else {"papers": {}, "claims": [], "passports": {}, "profile": ""}
+    )
 
 
 class DarkFigures(SphinxTransform):
-    """Put the .dark.svg beside every .light.svg; the theme's only-light/only-dark classes choose."""
+    """Put the .dark.svg beside every .light.svg; book.css shows the one that fits the page.
+
+    The theme's own only-light/only-dark classes would hide the caption with the image.
+    """
 
     default_priority = 5  # before images are collected
 
@@ -39,7 +50,7 @@ class DarkFigures(SphinxTransform):
             dark = image.deepcopy()
             dark["uri"] = image["uri"].removesuffix(".light.svg") + ".dark.svg"
             dark["ids"], dark["names"] = [], []
-            for twin, css in ((image, "only-light"), (dark, "only-dark")):
+            for twin, css in ((image, "book-light"), (dark, "book-dark")):
                 twin["classes"] = [*twin.get("classes", []), css, "dark-light"]
             image.parent.insert(image.parent.index(image) + 1, dark)
 
@@ -49,8 +60,6 @@ class Scorecard(SphinxDirective):
 
     def run(self):
         """A raw HTML table; links are relative to the page."""
-        from scalinglaws.claims import VERDICTS, gap_text, show
-
         self.env.note_dependency(str(ROOT / "book" / "scorecard_data.json"))
         data = scorecard_data()
         repository = self.env.app.config.book_repository
@@ -59,31 +68,54 @@ class Scorecard(SphinxDirective):
             page = f"chapters/{c['chapter']}.html"
             source = f"notebooks/{c['chapter']}.md"
             line = f"line {c['line']}" if c["line"] else ""
-            where = f'<a href="{repository}/blob/main/{source}#L{c["line"]}">{line}</a>' if repository and c["line"] else line
+            where = (
+                f'<a href="{repository}/blob/main/{source}#L{c["line"]}">{line}</a>'
+                if repository and c["line"]
+                else line
+            )
             rows.append(
                 f'<tr data-verdict="{c["verdict"]}" data-paper="{html.escape(c["paper"], quote=True)}" data-evidence="{c["evidence"] or "none"}">'
-                f'<td>{html.escape(c["paper"])}<br><small>{html.escape(c["locator"])}</small></td>'
+                f"<td>{html.escape(c['paper'])}<br><small>{html.escape(c['locator'])}</small></td>"
                 f'<th scope="row"><a href="{page}#claim-{c["id"]}">{html.escape(c["statement"])}</a><br><small>{html.escape(c["id"])}</small></th>'
-                f'<td>{show(c["published"], c["published_interval"], c["unit"])}</td><td>{show(c["value"], c["interval"], c["unit"])}</td>'
-                f'<td>{c["evidence"] or "—"}</td><td>{gap_text(c["decades"])}</td>'
-                f'<td><span class="verdict verdict-{c["verdict"].split()[0]}">{c["verdict"]}</span></td><td><small>{where}</small></td></tr>')
+                f"<td>{show(c['published'], c['published_interval'], c['unit'])}</td><td>{show(c['value'], c['interval'], c['unit'])}</td>"
+                f"<td>{c['evidence'] or '—'}</td><td>{gap_text(c['decades'])}</td>"
+                f'<td><span class="verdict verdict-{c["verdict"].split()[0]}">{c["verdict"]}</span></td><td><small>{where}</small></td></tr>'
+            )
         count = {v: sum(c["verdict"] == v for c in data["claims"]) for v in VERDICTS}
         summary = ", ".join(f"{n} {v}" for v, n in count.items() if n)
         options = {
-            "paper": sorted({c["paper"] for c in data["claims"]}), "verdict": [v for v in VERDICTS if count[v]],
+            "paper": sorted({c["paper"] for c in data["claims"]}),
+            "verdict": [v for v in VERDICTS if count[v]],
             "evidence": sorted({c["evidence"] or "none" for c in data["claims"]}),
         }
         selects = "".join(
             f'<label>{name} <select data-filter="{name}"><option value="">all</option>'
-            + "".join(f'<option value="{html.escape(v, quote=True)}">{html.escape(v)}</option>' for v in values) + "</select></label>"
-            for name, values in options.items())
+            + "".join(
+                f'<option value="{html.escape(v, quote=True)}">{html.escape(v)}</option>' for v in values
+            )
+            + "</select></label>"
+            for name, values in options.items()
+        )
         table = (
-            f'<p>{len(data["claims"])} claims: {summary}. Profile: {data["profile"]}.</p>'
+            f"<p>{len(data['claims'])} claims: {summary}. Profile: {data['profile']}.</p>"
             f'<form class="scorecard-filter" aria-label="Filter the claims">{selects}'
             '<label>text <input type="search" data-filter="text"></label> <output></output></form>'
             '<div class="book-table" role="region" tabindex="0" aria-label="All claims and their verdicts"><table id="scorecard"><thead><tr>'
-            + "".join(f'<th scope="col">{h}</th>' for h in ("paper", "claim", "published", "ours (interval)", "evidence", "decades of compute", "verdict", "source"))
-            + f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>")
+            + "".join(
+                f'<th scope="col">{h}</th>'
+                for h in (
+                    "paper",
+                    "claim",
+                    "published",
+                    "ours (interval)",
+                    "evidence",
+                    "decades of compute",
+                    "verdict",
+                    "source",
+                )
+            )
+            + f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        )
         return [nodes.raw("", table, format="html")]
 
 
@@ -98,20 +130,48 @@ class ExecutionRecord(SphinxDirective):
             if not p:
                 continue
             machine = p["hardware"]
-            cells = (p["date"], f"{p['seconds']} s", p["profile"], p["commit"], f"{machine['processor']}, {machine['cores']} cores, GPU: {machine['gpu']}")
-            rows.append(f'<tr><th scope="row"><a href="chapters/{chapter}.html">{chapter}</a></th>' + "".join(f"<td>{html.escape(str(c))}</td>" for c in cells) + "</tr>")
-        head = "".join(f'<th scope="col">{h}</th>' for h in ("chapter", "executed (UTC)", "run time", "profile", "commit", "hardware"))
-        return [nodes.raw("", '<div class="book-table" role="region" tabindex="0" aria-label="Execution record"><table>'
-                          f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>", format="html")]
+            cells = (
+                p["date"],
+                f"{p['seconds']} s",
+                p["profile"],
+                p["commit"],
+                f"{machine['processor']}, {machine['cores']} cores, GPU: {machine['gpu']}",
+            )
+            rows.append(
+                f'<tr><th scope="row"><a href="chapters/{chapter}.html">{chapter}</a></th>'
+                + "".join(f"<td>{html.escape(str(c))}</td>" for c in cells)
+                + "</tr>"
+            )
+        head = "".join(
+            f'<th scope="col">{h}</th>'
+            for h in ("chapter", "executed (UTC)", "run time", "profile", "commit", "hardware")
+        )
+        return [
+            nodes.raw(
+                "",
+                '<div class="book-table" role="region" tabindex="0" aria-label="Execution record"><table>'
+                f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>",
+                format="html",
+            )
+        ]
 
 
 def mathjax(app, config):
-    """Serve the MathJax that was installed with the book."""
-    static = next(Path(f.locate()).parents[1] for f in metadata.files("sphinx-mathjax-offline") if f.name == "tex-chtml.js")
+    """Serve what TeX needs of the installed MathJax: the combined component, its fonts, TeX extensions."""
+    source = next(
+        Path(f.locate()).parent for f in metadata.files("sphinx-mathjax-offline") if f.name == "tex-chtml.js"
+    )
+    static = ROOT / "_build" / "mathjax"
+    for part in ("tex-chtml.js", "output/chtml/fonts/woff-v2", "input/tex/extensions"):
+        target = static / "mathjax" / part
+        if target.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source / part, target) if (source / part).is_dir() else shutil.copyfile(
+            source / part, target
+        )
     config.html_static_path.append(str(static))
     config.mathjax_path = "mathjax/tex-chtml.js"
-    from scalinglaws.build.publish import repository
-
     config.book_repository = repository() or ""
 
 
@@ -123,16 +183,32 @@ def page_context(app, pagename, templatename, context, doctree):
         context["last_updated"] = None
         context["theme_extra_footer"] = (
             f'<p class="execution-record">Executed {passport["date"]} in {passport["seconds"]} s, profile {passport["profile"]}, '
-            f'commit {passport["commit"]}, on {html.escape(passport["hardware"]["processor"])}.</p>')
+            f"commit {passport['commit']}, on {html.escape(passport['hardware']['processor'])}.</p>"
+        )
     base = app.config.book_repository
     buttons = context.get("header_buttons")
     if not base or buttons is None or not (ROOT / f"notebooks/{chapter}.md").is_file():
         return
     path = base.split("github.com/")[-1]
-    links = [("Colab", f"https://colab.research.google.com/github/{path}/blob/notebooks/{chapter}.ipynb", "fas fa-rocket"),
-             ("Source", f"{base}/blob/main/notebooks/{chapter}.md", "fab fa-github")]
+    links = [
+        (
+            "Colab",
+            f"https://colab.research.google.com/github/{path}/blob/notebooks/{chapter}.ipynb",
+            "fas fa-rocket",
+        ),
+        ("Source", f"{base}/blob/main/notebooks/{chapter}.md", "fab fa-github"),
+    ]
     for name, url, icon in links:
-        buttons.append({"type": "link", "url": url, "tooltip": f"{name}: {chapter}", "icon": icon, "text": name, "label": f"{name.lower()}-button"})
+        buttons.append(
+            {
+                "type": "link",
+                "url": url,
+                "tooltip": f"{name}: {chapter}",
+                "icon": icon,
+                "text": name,
+                "label": f"{name.lower()}-button",
+            }
+        )
 
 
 def setup(app):

@@ -10,7 +10,9 @@ from .commands import UserError, book, data, fit, hardware, lint, lock
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand. Exit codes: 0 done, 1 the book or data failed, 2 bad input (one line on stderr)."""
-    parser = argparse.ArgumentParser(prog="scalinglaws", description="Scaling laws: fit your own runs, fetch data, build the book.")
+    parser = argparse.ArgumentParser(
+        prog="scalinglaws", description="Scaling laws: fit your own runs, fetch data, build the book."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in (fit, data, book, lint, lock, hardware):
         module.register(commands)

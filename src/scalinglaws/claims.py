@@ -22,7 +22,14 @@ UNDERSPECIFIED = "underspecified in the paper"
 BEYOND = "beyond our compute"
 NOT_RUN = "not run"
 VERDICTS = (REPRODUCED, DISCREPANT, UNDERSPECIFIED, BEYOND, NOT_RUN)
-EVIDENCE = ("analytic", "simulated", "published data refitted", "published numbers", "digitised", "retrained here")
+EVIDENCE = (
+    "analytic",
+    "simulated",
+    "published data refitted",
+    "published numbers",
+    "digitised",
+    "retrained here",
+)
 REQUIRED = ("id", "locator", "statement", "published", "estimand", "evidence", "expected", "chapter")
 RULES = ("abs", "rel", "range", "holds")
 
@@ -80,8 +87,12 @@ class Claim:
         """The tolerance in words."""
         kind = next(k for k in RULES if k in self.tolerance)
         bound = self.tolerance[kind]
-        return {"abs": f"± {bound}", "rel": f"± {100 * bound:g} %" if kind == "rel" else "",
-                "range": f"within {bound}", "holds": "must hold"}[kind]
+        return {
+            "abs": f"± {bound}",
+            "rel": f"± {100 * bound:g} %" if kind == "rel" else "",
+            "range": f"within {bound}",
+            "holds": "must hold",
+        }[kind]
 
 
 @dataclass(frozen=True)
@@ -97,20 +108,35 @@ class Result:
 
     def to_record(self) -> dict:
         """What the build keeps."""
-        return {"id": self.claim.id, "value": self.value, "interval": self.interval, "evidence": self.evidence,
-                "verdict": self.verdict, "note": self.note}
+        return {
+            "id": self.claim.id,
+            "value": self.value,
+            "interval": self.interval,
+            "evidence": self.evidence,
+            "verdict": self.verdict,
+            "note": self.note,
+        }
 
     def _repr_html_(self) -> str:
         c = self.claim
         kind = self.verdict.split()[0]
-        rows = [("Claim", c.statement), ("Paper", f"{c.paper}, {c.locator}: {show(c.published, c.published_interval, c.unit)}"),
-                ("Ours", show(self.value, self.interval, c.unit) + (f" ({self.evidence})" if self.evidence else "")),
-                ("Tolerance", f"{c.rule}: {c.tolerance.get('why', '')}"), ("Decades of compute", gap(c))]
+        rows = [
+            ("Claim", c.statement),
+            ("Paper", f"{c.paper}, {c.locator}: {show(c.published, c.published_interval, c.unit)}"),
+            (
+                "Ours",
+                show(self.value, self.interval, c.unit) + (f" ({self.evidence})" if self.evidence else ""),
+            ),
+            ("Tolerance", f"{c.rule}: {c.tolerance.get('why', '')}"),
+            ("Decades of compute", gap(c)),
+        ]
         if self.note or c.because:
             rows.append(("Note", self.note or c.because))
         body = "".join(f"<dt>{k}</dt><dd>{html.escape(str(v))}</dd>" for k, v in rows)
-        return (f'<details class="claim claim-{kind}" id="claim-{c.id}"><summary><span class="verdict">{self.verdict}</span> '
-                f"{html.escape(c.statement)}</summary><dl>{body}</dl></details>")
+        return (
+            f'<details class="claim claim-{kind}" id="claim-{c.id}"><summary><span class="verdict">{self.verdict}</span> '
+            f"{html.escape(c.statement)}</summary><dl>{body}</dl></details>"
+        )
 
 
 def gap(claim: Claim) -> str:
@@ -186,9 +212,14 @@ def _parse(name, document, entry) -> Claim:
     fields |= {"tolerance": tolerance, "published": _number(entry["published"])}
     interval = entry.get("published_interval")
     try:
-        return Claim(**fields, paper=document["paper"], evidence=tuple(entry["evidence"]),
-                     published_interval=tuple(map(float, interval)) if interval else None,
-                     paper_flops=float(scale["paper"]) if scale else None, our_flops=float(scale["ours"]) if scale else None)
+        return Claim(
+            **fields,
+            paper=document["paper"],
+            evidence=tuple(entry["evidence"]),
+            published_interval=tuple(map(float, interval)) if interval else None,
+            paper_flops=float(scale["paper"]) if scale else None,
+            our_flops=float(scale["ours"]) if scale else None,
+        )
     except TypeError as error:
         raise LedgerError(f"{where}: {error}") from None
 
@@ -214,7 +245,9 @@ def check(id: str, value, interval=None, evidence: str | None = None, note: str 
     if evidence is None and len(claim.evidence) == 1:
         evidence = claim.evidence[0]
     if evidence not in claim.evidence:
-        raise LedgerError(f"claim {id}: evidence must be one of {', '.join(claim.evidence)}, got {evidence!r}")
+        raise LedgerError(
+            f"claim {id}: evidence must be one of {', '.join(claim.evidence)}, got {evidence!r}"
+        )
     value = bool(value) if "holds" in claim.tolerance else float(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise LedgerError(f"claim {id}: the computed value is {value}")
@@ -258,9 +291,11 @@ def compare(records: dict[str, list[dict]], allow_not_run: bool = True) -> tuple
         elif found[0]["verdict"] == NOT_RUN and claim.expected != NOT_RUN:
             (notes if allow_not_run else errors).append(f"{claim.id}: not run ({found[0]['note']})")
         elif found[0]["verdict"] != claim.expected:
-            errors.append(f"{claim.id}: verdict {found[0]['verdict']!r} where the ledger expects {claim.expected!r} "
-                          f"(ours {show(found[0]['value'], found[0]['interval'])}, published {show(claim.published)}); "
-                          "explain it in the chapter and change `expected` in the same commit")
+            errors.append(
+                f"{claim.id}: verdict {found[0]['verdict']!r} where the ledger expects {claim.expected!r} "
+                f"(ours {show(found[0]['value'], found[0]['interval'])}, published {show(claim.published)}); "
+                "explain it in the chapter and change `expected` in the same commit"
+            )
     return errors, notes
 
 
@@ -269,6 +304,8 @@ def rows(records: dict[str, list[dict]]) -> list[dict]:
     results = {r["id"]: r for checks in records.values() for r in checks}
     out = []
     for claim in ledger().values():
-        r = results.get(claim.id, {"value": None, "interval": None, "evidence": None, "verdict": NOT_RUN, "note": ""})
+        r = results.get(
+            claim.id, {"value": None, "interval": None, "evidence": None, "verdict": NOT_RUN, "note": ""}
+        )
         out.append({**asdict(claim), "decades": claim.decades, **r})
     return out

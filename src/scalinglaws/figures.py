@@ -46,19 +46,31 @@ class Figure:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         svg = base64.b64encode((self.folder / f"{self.id}.light.svg").read_bytes()).decode()
-        inline = (f'<figure><img alt="{html.escape(self.alt, quote=True)}" src="data:image/svg+xml;base64,{svg}"/>'
-                  f"<figcaption>{html.escape(self.caption)}</figcaption></figure>")
+        inline = (
+            f'<figure><img alt="{html.escape(self.alt, quote=True)}" src="data:image/svg+xml;base64,{svg}"/>'
+            f"<figcaption>{html.escape(self.caption)}</figcaption></figure>"
+        )
         return {"text/html": inline, "text/markdown": directive(self.id, self.caption, self.alt)}
 
 
 def directive(id: str, caption: str, alt: str) -> str:
     """The MyST source of a saved figure; the page's dark variant is added when the book is rendered."""
-    return (f"```{{figure}} figures/{id}.light.svg\n---\nname: fig-{id}\nalt: {json.dumps(alt, ensure_ascii=False)}\n---\n"
-            f"{caption} {{download}}`Data <figures/{id}.csv>`\n```\n")
+    return (
+        f"```{{figure}} figures/{id}.light.svg\n---\nname: fig-{id}\nalt: {json.dumps(alt, ensure_ascii=False)}\n---\n"
+        f"{caption} {{download}}`Data <figures/{id}.csv>`\n```\n"
+    )
 
 
-def show(id: str, plot: Callable, *args, caption: str, alt: str, data: pd.DataFrame,
-         size: tuple[float, float] = (7.0, 3.6), **kwargs) -> Figure:
+def show(
+    id: str,
+    plot: Callable,
+    *args,
+    caption: str,
+    alt: str,
+    data: pd.DataFrame,
+    size: tuple[float, float] = (7.0, 3.6),
+    **kwargs,
+) -> Figure:
     """Draw, save and return a figure.
 
     plot(fig, *args, **kwargs) draws on an empty matplotlib figure of `size` inches, once a
@@ -77,7 +89,9 @@ def show(id: str, plot: Callable, *args, caption: str, alt: str, data: pd.DataFr
     for mode in _MODES:
         (folder / f"{id}.{mode}.svg").write_bytes(_svg(id, mode, plot, args, kwargs, size))
     data.to_csv(folder / f"{id}.csv", index=False)
-    facts = passport(id=id, caption=caption, alt=alt, plot=f"{plot.__module__}.{plot.__qualname__}", rows=len(data))
+    facts = passport(
+        id=id, caption=caption, alt=alt, plot=f"{plot.__module__}.{plot.__qualname__}", rows=len(data)
+    )
     (folder / f"{id}.json").write_text(json.dumps(facts, indent=1))
     record("figures", {"id": id})
     return Figure(id, caption, alt, folder)
@@ -91,12 +105,21 @@ def style(mode: str = "light") -> dict:
     tone = _MODES[mode]
     colours = COLOURS if mode == "light" else _DARK_COLOURS
     settings = mpl.rc_params_from_file(Path(__file__).with_name("book.mplstyle"), use_default_template=False)
-    settings.update({
-        "axes.prop_cycle": cycler(color=colours), "text.color": tone["text"], "axes.labelcolor": tone["text"],
-        "axes.edgecolor": tone["grid"], "xtick.color": tone["text"], "ytick.color": tone["text"],
-        "grid.color": tone["grid"], "axes.facecolor": "none", "figure.facecolor": "none",
-        "savefig.facecolor": "none", "patch.edgecolor": tone["page"],
-    })
+    settings.update(
+        {
+            "axes.prop_cycle": cycler(color=colours),
+            "text.color": tone["text"],
+            "axes.labelcolor": tone["text"],
+            "axes.edgecolor": tone["grid"],
+            "xtick.color": tone["text"],
+            "ytick.color": tone["text"],
+            "grid.color": tone["grid"],
+            "axes.facecolor": "none",
+            "figure.facecolor": "none",
+            "savefig.facecolor": "none",
+            "patch.edgecolor": tone["page"],
+        }
+    )
     return settings
 
 

@@ -63,8 +63,14 @@ def parameters(shape: Shape, convention: str = "chinchilla"):
     raise ValueError(f"convention must be 'kaplan', 'total' or 'chinchilla', got {convention!r}")
 
 
-def training_flops(shape: Shape, tokens, convention: str = "chinchilla", *, attention: bool | None = None,
-                   last_layer: bool | None = None):
+def training_flops(
+    shape: Shape,
+    tokens,
+    convention: str = "chinchilla",
+    *,
+    attention: bool | None = None,
+    last_layer: bool | None = None,
+):
     """FLOPs to train on `tokens` tokens; the backward pass costs twice the forward.
 
     "kaplan": 6·N·D with non-embedding N (Section 2.1).
@@ -90,7 +96,9 @@ def training_flops(shape: Shape, tokens, convention: str = "chinchilla", *, atte
         dense = 2 * 2 * s.d_model * s.d_ffw
         forward = s.n_layer * (projections + dense)
         vocabulary = 2 * logits
-        quadratic = s.n_layer * (2 * s.context * s.d_attention + 3 * s.n_head * s.context + 2 * s.context * s.d_attention)
+        quadratic = s.n_layer * (
+            2 * s.context * s.d_attention + 3 * s.n_head * s.context + 2 * s.context * s.d_attention
+        )
     else:
         N = parameters(s, "kaplan" if convention == "kaplan" else "chinchilla")
         forward = 2 * N - (0 if convention == "kaplan" else logits)

@@ -33,8 +33,12 @@ def glue(**values: str) -> None:
             raise TypeError(f"glue({name}=…) takes a formatted string, got {type(value).__name__}")
         record("glue", {name: value})
         key = f"{name}".replace("_", "-")
-        display({"application/papermill.record/text/plain": value}, raw=True,
-                metadata={"scrapbook": {"name": key, "mime_prefix": "application/papermill.record/"}})
+        # quoted, or myst-nb would read "0.50" as a number and drop the zero
+        display(
+            {"application/papermill.record/text/plain": repr(value)},
+            raw=True,
+            metadata={"scrapbook": {"name": key, "mime_prefix": "application/papermill.record/"}},
+        )
 
 
 class Table:
@@ -48,12 +52,19 @@ class Table:
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{html.escape(str(c))}</th>' for c in self.frame.columns)
         body = "".join(
-            "<tr>" + "".join(f'<th scope="row">{html.escape(str(v))}</th>' if i == 0 else f"<td>{html.escape(str(v))}</td>"
-                             for i, v in enumerate(row)) + "</tr>"
-            for row in self.frame.itertuples(index=False))
-        return (f'<div class="book-table" role="region" tabindex="0" aria-label="{html.escape(self.caption, quote=True)}">'
-                f"<table><caption>{html.escape(self.caption)}</caption>"
-                f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>")
+            "<tr>"
+            + "".join(
+                f'<th scope="row">{html.escape(str(v))}</th>' if i == 0 else f"<td>{html.escape(str(v))}</td>"
+                for i, v in enumerate(row)
+            )
+            + "</tr>"
+            for row in self.frame.itertuples(index=False)
+        )
+        return (
+            f'<div class="book-table" role="region" tabindex="0" aria-label="{html.escape(self.caption, quote=True)}">'
+            f"<table><caption>{html.escape(self.caption)}</caption>"
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
 
 
 def products(source: str) -> dict[str, list[str]]:
@@ -98,8 +109,12 @@ def needs(line: str, cell: str) -> None:
         display(claims.not_run(id, f"data missing: {line.strip()}"))
     glue(**dict.fromkeys(made["glue"], MISSING))
     for id in made["figures"]:
-        display(Markdown(f"```{{figure}} /_static/not-run.svg\n---\nname: fig-{id}\nalt: \"Not drawn: data missing\"\n---\n"
-                         f"Not drawn: the data ({line.strip()}) are missing.\n```\n"))
+        display(
+            Markdown(
+                f'```{{figure}} /book/_static/not-run.svg\n---\nname: fig-{id}\nalt: "Not drawn: data missing"\n---\n'
+                f"Not drawn: the data ({line.strip()}) are missing.\n```\n"
+            )
+        )
 
 
 def load_ipython_extension(ipython) -> None:

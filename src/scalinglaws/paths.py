@@ -24,7 +24,9 @@ def root() -> Path:
     for folder in candidates:
         if folder and (Path(folder) / "data" / "registry.toml").is_file():
             return Path(folder)
-    raise FileNotFoundError("no checkout of the book found: run inside it or set SCALINGLAWS_ROOT to its folder")
+    raise FileNotFoundError(
+        "no checkout of the book found: run inside it or set SCALINGLAWS_ROOT to its folder"
+    )
 
 
 def data_file(*parts: str) -> Path:

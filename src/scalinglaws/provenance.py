@@ -29,20 +29,31 @@ def commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=root(), capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        ["git", *arguments], cwd=root(), capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 @cache
 def hardware() -> dict[str, str | int]:
     """Processor, cores, memory in GiB and GPU ("none" without one)."""
-    return {"processor": _processor(), "cores": os.cpu_count() or 1, "memory_gib": _memory(), "gpu": gpu() or "none"}
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count() or 1,
+        "memory_gib": _memory(),
+        "gpu": gpu() or "none",
+    }
 
 
 def gpu() -> str | None:
     """Name of the first NVIDIA GPU that the driver reports, or None."""
     try:
-        found = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
-                               capture_output=True, text=True, timeout=20)
+        found = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return found.stdout.splitlines()[0].strip() if found.returncode == 0 and found.stdout.strip() else None
@@ -77,16 +88,21 @@ def packages() -> dict[str, str]:
 def passport(**extra) -> dict:
     """Commit, date (UTC), hardware, package versions and profile, plus what the caller adds."""
     return {
-        "commit": commit(), "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "profile": os.environ.get("SCALINGLAWS_PROFILE", "interactive"),
-        "hardware": hardware(), "packages": packages(), **extra,
+        "hardware": hardware(),
+        "packages": packages(),
+        **extra,
     }
 
 
 def dependencies() -> list[str]:
     """Files of the checkout that this process has used: imported modules and `data_file`s, relative to the root."""
     base = root()
-    loaded = [getattr(m, "__file__", None) for name, m in sys.modules.items() if name.split(".")[0] == "scalinglaws"]
+    loaded = [
+        getattr(m, "__file__", None) for name, m in sys.modules.items() if name.split(".")[0] == "scalinglaws"
+    ]
     paths = {Path(f).resolve() for f in loaded if f} | {p.resolve() for p in files_read()}
     return sorted(str(p.relative_to(base)) for p in paths if p.is_relative_to(base) and p.suffix != ".pyc")
 
@@ -100,10 +116,14 @@ def stamp(**extra):
     record("dependencies", {"files": dependencies()})
     machine = facts["hardware"]
     rows = {
-        "commit": facts["commit"], "date (UTC)": facts["date"], "profile": facts["profile"],
+        "commit": facts["commit"],
+        "date (UTC)": facts["date"],
+        "profile": facts["profile"],
         "run time": f"{facts['seconds']} s",
         "hardware": f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, GPU: {machine['gpu']}",
         "packages": ", ".join(f"{k} {v}" for k, v in facts["packages"].items()),
     } | {k: str(v) for k, v in extra.items()}
     body = "".join(f'<tr><th scope="row">{k}</th><td>{v}</td></tr>' for k, v in rows.items())
-    return HTML(f'<table class="passport"><caption>How this page was computed</caption><tbody>{body}</tbody></table>')
+    return HTML(
+        f'<table class="passport"><caption>How this page was computed</caption><tbody>{body}</tbody></table>'
+    )

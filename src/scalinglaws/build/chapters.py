@@ -49,7 +49,10 @@ def parameters(name: str, profile: str) -> dict:
     """The profile's parameters for a chapter. Raises BuildError for an unknown profile."""
     if profile not in PROFILES:
         raise BuildError(f"PROFILE={profile}: choose one of {', '.join(PROFILES)}")
-    profiles = yaml.safe_load((root() / "notebooks" / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8")) or {}
+    profiles = (
+        yaml.safe_load((root() / "notebooks" / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8"))
+        or {}
+    )
     return profiles.get(name) or {}
 
 
@@ -69,7 +72,9 @@ def _file_hash(relative: str) -> str:
 
 def code_key(name: str, profile: str) -> dict:
     """The part of the key that is known before a run."""
-    cells = [(c.source, sorted(c.metadata.get("tags", []))) for c in source(name).cells if c.cell_type == "code"]
+    cells = [
+        (c.source, sorted(c.metadata.get("tags", []))) for c in source(name).cells if c.cell_type == "code"
+    ]
     return {
         "code": _hash(json.dumps(cells).encode()),
         "parameters": parameters(name, profile),
@@ -87,8 +92,12 @@ def stale(name: str, profile: str) -> str | None:
         return "never executed"
     for part, value in code_key(name, profile).items():
         if kept.get(part) != value:
-            return {"code": "its code changed", "parameters": f"the {profile} profile changed", "lock": "requirements.lock changed",
-                    "python": "another Python"}[part]
+            return {
+                "code": "its code changed",
+                "parameters": f"the {profile} profile changed",
+                "lock": "requirements.lock changed",
+                "python": "another Python",
+            }[part]
     for path, digest in kept["files"].items():
         if _file_hash(path) != digest:
             return f"{path} changed"
@@ -116,11 +125,20 @@ def execute(name: str, profile: str) -> dict:
         before = {k: os.environ.get(k) for k in _kernel_environment(work, profile)}
         os.environ.update(_kernel_environment(work, profile))
         try:
-            execute_notebook(str(work / "input.ipynb"), str(work / "notebook.ipynb"), parameters=chosen, kernel_name="python3",
-                             cwd=str(root() / "notebooks"), progress_bar=sys.stderr.isatty(), log_output=False)
+            execute_notebook(
+                str(work / "input.ipynb"),
+                str(work / "notebook.ipynb"),
+                parameters=chosen,
+                kernel_name="python3",
+                cwd=str(root() / "notebooks"),
+                progress_bar=sys.stderr.isatty(),
+                log_output=False,
+            )
         except PapermillExecutionError as error:
-            raise BuildError(f"chapter {name}, cell {error.exec_count}: {error.ename}: {error.evalue}\n"
-                             + "\n".join(error.traceback)) from None
+            raise BuildError(
+                f"chapter {name}, cell {error.exec_count}: {error.ename}: {error.evalue}\n"
+                + "\n".join(error.traceback)
+            ) from None
         finally:
             for variable, value in before.items():
                 os.environ.pop(variable, None) if value is None else os.environ.__setitem__(variable, value)
@@ -138,16 +156,30 @@ def execute(name: str, profile: str) -> dict:
 
 def _kernel_environment(work: Path, profile: str) -> dict[str, str]:
     # One BLAS thread: small arrays gain nothing from more, and the CPU times printed mean something.
-    return {"SCALINGLAWS_RECORD": str(work), "SCALINGLAWS_FIGURES": str(work / "figures"), "SCALINGLAWS_PROFILE": profile,
-            "SCALINGLAWS_ROOT": str(root()), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(root() / "src"), os.environ.get("PYTHONPATH")])), "JUPYTER_PREFER_ENV_PATH": "1"}
+    return {
+        "SCALINGLAWS_RECORD": str(work),
+        "SCALINGLAWS_FIGURES": str(work / "figures"),
+        "SCALINGLAWS_PROFILE": profile,
+        "SCALINGLAWS_ROOT": str(root()),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(root() / "src"), os.environ.get("PYTHONPATH")])),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
 
 
 def _check_parameters(name, profile, notebook, chosen):
     cell = next((c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])), None)
-    defined = set() if cell is None else {line.split("=")[0].strip() for line in cell.source.splitlines() if "=" in line}
+    defined = (
+        set()
+        if cell is None
+        else {line.split("=")[0].strip() for line in cell.source.splitlines() if "=" in line}
+    )
     if unknown := sorted(set(chosen) - defined):
-        raise BuildError(f"notebooks/profiles/{profile}.yaml: {name} has no parameter {unknown[0]!r} (it has {', '.join(sorted(defined))})")
+        raise BuildError(
+            f"notebooks/profiles/{profile}.yaml: {name} has no parameter {unknown[0]!r} (it has {', '.join(sorted(defined))})"
+        )
 
 
 def _dependencies(work: Path) -> list[str]:
@@ -156,21 +188,31 @@ def _dependencies(work: Path) -> list[str]:
         return reported[-1]["files"]
     # A chapter that does not say what it used depends on everything.
     base = root()
-    return [str(p.relative_to(base)) for folder in ("src", "data") for p in sorted((base / folder).rglob("*"))
-            if p.is_file() and p.suffix != ".pyc"]
+    return [
+        str(p.relative_to(base))
+        for folder in ("src", "data")
+        for p in sorted((base / folder).rglob("*"))
+        if p.is_file() and p.suffix != ".pyc"
+    ]
 
 
 def read_records(folder: Path, kind: str) -> list[dict]:
     """What a run recorded under `kind`."""
     path = folder / f"{kind}.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    return (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    )
 
 
 def page(name: str, profile: str) -> nbformat.NotebookNode:
     """The source's cells with the kept outputs: what the site renders. Metadata that changes by itself is dropped."""
     notebook = source(name)
     executed = nbformat.read(executed_folder(name, profile) / "notebook.ipynb", as_version=4)
-    outputs = [c for c in executed.cells if c.cell_type == "code" and "injected-parameters" not in c.metadata.get("tags", [])]
+    outputs = [
+        c
+        for c in executed.cells
+        if c.cell_type == "code" and "injected-parameters" not in c.metadata.get("tags", [])
+    ]
     chosen = parameters(name, profile)
     code = 0
     for index, cell in enumerate(notebook.cells):
@@ -192,7 +234,7 @@ def _with_value(line: str, chosen: dict) -> str:
     name = line.split("=")[0].strip()
     if name not in chosen or "=" not in line:
         return line
-    comment = line[line.index("#"):] if "#" in line else ""
+    comment = line[line.index("#") :] if "#" in line else ""
     return f"{name} = {chosen[name]!r}  {comment}".rstrip()
 
 

@@ -18,7 +18,10 @@ from ..paths import root
 from . import chapters
 
 _ROLE = re.compile(r"\{(?P<role>[a-z:]+)\}`(?P<text>[^`]+)`")
-_FENCE = re.compile(r"^(?P<fence>`{3,}|:{3,})\{(?P<name>[a-z-]+)\}[ ]*(?P<title>[^\n]*)\n(?P<body>.*?)^(?P=fence)[ ]*$", re.S | re.M)
+_FENCE = re.compile(
+    r"^(?P<fence>`{3,}|:{3,})\{(?P<name>[a-z-]+)\}[ ]*(?P<title>[^\n]*)\n(?P<body>.*?)^(?P=fence)[ ]*$",
+    re.S | re.M,
+)
 
 
 def repository() -> str | None:
@@ -26,7 +29,9 @@ def repository() -> str | None:
     if name := os.environ.get("GITHUB_REPOSITORY"):
         return f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{name}"
     found = subprocess.run(["git", "remote", "get-url", "origin"], cwd=root(), capture_output=True, text=True)
-    match = re.fullmatch(r"(?:https://|git@)(github\.com|gitlab\.com)[/:]([^/]+/[^/]+?)(?:\.git)?/?", found.stdout.strip())
+    match = re.fullmatch(
+        r"(?:https://|git@)(github\.com|gitlab\.com)[/:]([^/]+/[^/]+?)(?:\.git)?/?", found.stdout.strip()
+    )
     return f"https://{match[1]}/{match[2]}" if match else None
 
 
@@ -47,7 +52,9 @@ def plain_markdown(text: str, glued: dict[str, str]) -> str:
         return label
 
     def fence(match):
-        body = "\n".join(line for line in match["body"].splitlines() if not re.match(r"^(:[a-z-]+:|---$)", line))
+        body = "\n".join(
+            line for line in match["body"].splitlines() if not re.match(r"^(:[a-z-]+:|---$)", line)
+        )
         body = _FENCE.sub(fence, body + "\n").strip("\n")
         if match["name"] == "math":
             return f"$$\n{body}\n$$"
@@ -62,9 +69,15 @@ def plain_markdown(text: str, glued: dict[str, str]) -> str:
 
 def _first_cell() -> str:
     url = repository()
-    fetch = f"    !git clone --depth 1 {url} scaling-laws-book\n    %cd scaling-laws-book/notebooks\n" if url else ""
-    return ("# Where the library is not installed (Colab, a bare hub), fetch and install it.\n"
-            "try:\n    import scalinglaws\nexcept ImportError:\n" + fetch + "    %pip install -q -e ..")
+    fetch = (
+        f"    !git clone --depth 1 {url} scaling-laws-book\n    %cd scaling-laws-book/notebooks\n"
+        if url
+        else ""
+    )
+    return (
+        "# Where the library is not installed (Colab, a bare hub), fetch and install it.\n"
+        "try:\n    import scalinglaws\nexcept ImportError:\n" + fetch + "    %pip install -q -e .."
+    )
 
 
 def write(folder: str | Path, profile: str) -> list[Path]:

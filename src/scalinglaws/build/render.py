@@ -22,20 +22,36 @@ def site():
 
 def write_scorecard(profile: str) -> dict[str, list[dict]]:
     """book/scorecard_data.json: the ledger joined with what the chapters recorded, and their passports."""
-    records = {name: chapters.read_records(chapters.executed_folder(name, profile), "claims") for name in chapters.names()}
-    passports = {name: (chapters.read_records(chapters.executed_folder(name, profile), "passport") or [{}])[-1]
-                 for name in chapters.names()}
+    records = {
+        name: chapters.read_records(chapters.executed_folder(name, profile), "claims")
+        for name in chapters.names()
+    }
+    passports = {
+        name: (chapters.read_records(chapters.executed_folder(name, profile), "passport") or [{}])[-1]
+        for name in chapters.names()
+    }
     lines = {name: source_lines(name) for name in chapters.names()}
-    data = {"profile": profile, "papers": claims.papers(), "passports": passports,
-            "claims": [{**row, "line": lines.get(row["chapter"], {}).get(row["id"])} for row in claims.rows(records)]}
-    (root() / "book" / "scorecard_data.json").write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
+    data = {
+        "profile": profile,
+        "papers": claims.papers(),
+        "passports": passports,
+        "claims": [
+            {**row, "line": lines.get(row["chapter"], {}).get(row["id"])} for row in claims.rows(records)
+        ],
+    }
+    (root() / "book" / "scorecard_data.json").write_text(
+        json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8"
+    )
     return records
 
 
 def source_lines(name: str) -> dict[str, int]:
     """The line of a chapter's source at which each claim is checked."""
     text = (root() / "notebooks" / f"{name}.md").read_text(encoding="utf-8")
-    return {m.group(1): text.count("\n", 0, m.start()) + 1 for m in re.finditer(r"check\(\s*[\"']([^\"']+)[\"']", text)}
+    return {
+        m.group(1): text.count("\n", 0, m.start()) + 1
+        for m in re.finditer(r"check\(\s*[\"']([^\"']+)[\"']", text)
+    }
 
 
 def _inputs_key() -> dict[str, str]:
@@ -59,10 +75,28 @@ def render(say=print) -> bool:
     for folder in ("html", ".doctrees", ".jupyter_cache"):
         shutil.rmtree(root() / "_build" / folder, ignore_errors=True)
     say("rendering the site …")
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(root()), "-W", "-n", "--keep-going", "--quiet"]
-    found = subprocess.run(command, cwd=root(), capture_output=True, text=True, env=os.environ | {"PYTHONWARNINGS": "ignore"})
+    command = [
+        sys.executable,
+        "-c",
+        "from jupyter_book.cli.main import main; main()",
+        "build",
+        str(root()),
+        "-W",
+        "-n",
+        "--keep-going",
+        "--quiet",
+    ]
+    found = subprocess.run(
+        command, cwd=root(), capture_output=True, text=True, env=os.environ | {"PYTHONWARNINGS": "ignore"}
+    )
     if found.returncode:
-        log = "\n".join(line for line in (found.stdout + found.stderr).splitlines() if re.search(r"WARNING|ERROR|error", line))
-        raise BuildError(f"the site has warnings, which are errors here:\n{log or found.stdout + found.stderr}")
+        log = "\n".join(
+            line
+            for line in (found.stdout + found.stderr).splitlines()
+            if re.search(r"WARNING|ERROR|error", line)
+        )
+        raise BuildError(
+            f"the site has warnings, which are errors here:\n{log or found.stdout + found.stderr}"
+        )
     stored.write_text(json.dumps(key))
     return True

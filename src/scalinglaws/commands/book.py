@@ -14,7 +14,9 @@ def register(commands) -> None:
     p = commands.add_parser("book", help="build the book (see also: make book)")
     p.add_argument("--profile", default="cpu", choices=["smoke", "cpu", "gpu"])
     p.add_argument("--no-missing-data", action="store_true", help='fail on claims that read "not run"')
-    p.add_argument("--notebooks", metavar="FOLDER", help="also write plain .ipynb files (executed and not) to FOLDER")
+    p.add_argument(
+        "--notebooks", metavar="FOLDER", help="also write plain .ipynb files (executed and not) to FOLDER"
+    )
     p.set_defaults(run=run)
 
 
@@ -23,7 +25,9 @@ def run(options) -> int:
     try:
         from ..build import chapters, publish, render
     except ImportError as error:
-        raise UserError(f"{error.name} is not installed: make setup (or pip install -r requirements.lock)") from None
+        raise UserError(
+            f"{error.name} is not installed: make setup (or pip install -r requirements.lock)"
+        ) from None
     from .. import claims
 
     started = time.monotonic()
@@ -51,5 +55,7 @@ def run(options) -> int:
         return 1
     what = f"executed {', '.join(executed) or 'nothing'}, {'rendered the site' if rendered else 'nothing to render'}"
     checked = sum(len(r) for r in records.values())
-    print(f"book: {what}, {checked} claims checked, {time.monotonic() - started:.1f} s → {render.site() / 'index.html'}")
+    print(
+        f"book: {what}, {checked} claims checked, {time.monotonic() - started:.1f} s → {render.site() / 'index.html'}"
+    )
     return 0

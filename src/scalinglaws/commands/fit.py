@@ -35,18 +35,40 @@ warnings, seconds (CPU time: fit, bootstrap). Exit code 2: bad input, one line o
 
 def register(commands) -> None:
     """Add the subcommand."""
-    p = commands.add_parser("fit", help="fit a scaling law to your runs", epilog=EPILOG,
-                            formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = commands.add_parser(
+        "fit",
+        help="fit a scaling law to your runs",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     p.add_argument("runs", metavar="RUNS.csv", help="table of runs")
     p.add_argument("--method", choices=["surface", "isoflop", "envelope", "varpro"], default="surface")
-    p.add_argument("--delta", type=float, default=1e-3, help="Huber threshold in log-loss units, surface only (default %(default)s)")
-    p.add_argument("--bootstrap", type=int, default=1000, metavar="K", help="resamples for the intervals, 0 for none (default %(default)s)")
+    p.add_argument(
+        "--delta",
+        type=float,
+        default=1e-3,
+        help="Huber threshold in log-loss units, surface only (default %(default)s)",
+    )
+    p.add_argument(
+        "--bootstrap",
+        type=int,
+        default=1000,
+        metavar="K",
+        help="resamples for the intervals, 0 for none (default %(default)s)",
+    )
     p.add_argument("--level", type=float, default=0.95, help="level of the intervals (default %(default)s)")
-    p.add_argument("--budget", type=float, metavar="FLOPS", help="print the optimal N and D at this many FLOPs, e.g. 5.76e23")
+    p.add_argument(
+        "--budget",
+        type=float,
+        metavar="FLOPS",
+        help="print the optimal N and D at this many FLOPs, e.g. 5.76e23",
+    )
     p.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default %(default)s)")
     p.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     p.add_argument("--plot", metavar="OUT.svg", help="draw the runs and the law")
-    p.add_argument("--max-rows", type=int, default=MAX_ROWS, help="refuse longer tables (default %(default)s)")
+    p.add_argument(
+        "--max-rows", type=int, default=MAX_ROWS, help="refuse longer tables (default %(default)s)"
+    )
     p.add_argument("--keep-columns", action="store_true", help="do not suspect that N and D are exchanged")
     p.set_defaults(run=run)
 
@@ -102,29 +124,54 @@ def build_report(fit, boot, runs, options, seconds) -> dict:
     """The JSON object: everything the text prints comes from it."""
     allocation, warnings = None, list(fit.warnings)
     if fit.bound_hit:
-        warnings.append(f"parameter at its bound ({fit.status.removeprefix('bound: ')}): the runs do not determine it, "
-                        "and its interval means little")
+        warnings.append(
+            f"parameter at its bound ({fit.status.removeprefix('bound: ')}): the runs do not determine it, "
+            "and its interval means little"
+        )
     if not fit.converged:
         warnings.append("the optimiser did not converge; check the runs for outliers")
     C = runs["C"] if "C" in runs else 6 * runs["N"] * runs["D"]
     if fit.method in ("surface", "varpro") and len(np.unique(fitting.group_budgets(C))) < 3:
         warnings.append("too few budgets: fewer than three distinct values of C")
     if boot is not None and boot.failed > 0.01:
-        warnings.append(f"{100 * boot.failed:.1f} % of the resamples could not be fitted and are left out of the intervals")
+        warnings.append(
+            f"{100 * boot.failed:.1f} % of the resamples could not be fitted and are left out of the intervals"
+        )
     if options.budget:
         at = fit.law.optimum(options.budget)
-        allocation = {"C": float(options.budget), "N": float(at.N), "D": float(at.D), "tokens_per_parameter": float(at.D / at.N),
-                      "loss": None if np.isnan(at.loss) else float(at.loss)}
+        allocation = {
+            "C": float(options.budget),
+            "N": float(at.N),
+            "D": float(at.D),
+            "tokens_per_parameter": float(at.D / at.N),
+            "loss": None if np.isnan(at.loss) else float(at.loss),
+        }
         if boot is not None:
-            allocation["interval"] = {k: list(v) for k, v in boot.optimum_interval(options.budget, options.level).items()}
+            allocation["interval"] = {
+                k: list(v) for k, v in boot.optimum_interval(options.budget, options.level).items()
+            }
         decades = np.log10(options.budget / C.max())
         if decades > 0:
-            warnings.append(f"extrapolation: the budget is {decades:.1f} decades beyond the largest run ({C.max():.3g} FLOPs)")
+            warnings.append(
+                f"extrapolation: the budget is {decades:.1f} decades beyond the largest run ({C.max():.3g} FLOPs)"
+            )
         elif options.budget < C.min():
-            warnings.append(f"extrapolation: the budget is {np.log10(C.min() / options.budget):.1f} decades below the smallest run")
+            warnings.append(
+                f"extrapolation: the budget is {np.log10(C.min() / options.budget):.1f} decades below the smallest run"
+            )
     interval = {} if boot is None else {k: list(boot.interval(k, options.level)) for k in fit.params}
-    return {"method": fit.method, "params": fit.params, "interval": interval, "level": options.level, "objective": fit.objective,
-            "status": fit.status, "n": fit.n, "allocation": allocation, "warnings": warnings, "seconds": seconds}
+    return {
+        "method": fit.method,
+        "params": fit.params,
+        "interval": interval,
+        "level": options.level,
+        "objective": fit.objective,
+        "status": fit.status,
+        "n": fit.n,
+        "allocation": allocation,
+        "warnings": warnings,
+        "seconds": seconds,
+    }
 
 
 _UNITS = {"E": "nats/token", "A": "", "B": "", "N0": "parameters at C0", "D0": "tokens at C0"}
@@ -143,15 +190,19 @@ def as_text(report: dict, options) -> str:
         lines.append(f"{text}  {_UNITS.get(name, '')}".rstrip())
     lines.append(f"  objective {report['objective']:.6g}")
     if at := report["allocation"]:
-        lines.append(f"optimal at {at['C']:.4g} FLOPs: N = {at['N']:.4g} parameters, D = {at['D']:.4g} tokens, "
-                     f"{at['tokens_per_parameter']:.1f} tokens a parameter"
-                     + (f", loss {at['loss']:.4g} nats/token" if at["loss"] is not None else ""))
+        lines.append(
+            f"optimal at {at['C']:.4g} FLOPs: N = {at['N']:.4g} parameters, D = {at['D']:.4g} tokens, "
+            f"{at['tokens_per_parameter']:.1f} tokens a parameter"
+            + (f", loss {at['loss']:.4g} nats/token" if at["loss"] is not None else "")
+        )
         if "interval" in at:
             (n0, n1), (d0, d1) = at["interval"]["N"], at["interval"]["D"]
             lines.append(f"  {100 * report['level']:g} %: N {n0:.4g} to {n1:.4g}, D {d0:.4g} to {d1:.4g}")
     lines += [f"warning: {w}" for w in report["warnings"]]
     s = report["seconds"]
-    lines.append(f"CPU time: fit {s['fit']:.3f} s, bootstrap {s['bootstrap']:.3f} s ({options.bootstrap} resamples)")
+    lines.append(
+        f"CPU time: fit {s['fit']:.3f} s, bootstrap {s['bootstrap']:.3f} s ({options.bootstrap} resamples)"
+    )
     return "\n".join(lines)
 
 

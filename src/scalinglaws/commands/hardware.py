@@ -9,7 +9,9 @@ from . import UserError
 def register(commands) -> None:
     """Add the subcommand."""
     p = commands.add_parser("hardware", help="print processor, memory and GPU")
-    p.add_argument("--require-gpu", action="store_true", help="exit with 2 unless the driver and torch see a GPU")
+    p.add_argument(
+        "--require-gpu", action="store_true", help="exit with 2 unless the driver and torch see a GPU"
+    )
     p.set_defaults(run=run)
 
 

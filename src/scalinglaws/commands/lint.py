@@ -10,8 +10,24 @@ from ..paths import root
 CHECKS = {
     "ruff": ["-m", "ruff", "check", "src", "tests", "book/_ext"],
     "ruff on notebooks": ["-m", "nbqa", "ruff", "notebooks", "--nbqa-process-cells=needs"],
-    "codespell": ["-m", "codespell_lib", "README.md", "CONTRIBUTING.md", "book", "notebooks", "src", "tests", "data/claims"],
-    "workflow schema": ["-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", ".github/workflows/book.yml"],
+    "codespell": [
+        "-m",
+        "codespell_lib",
+        "README.md",
+        "CONTRIBUTING.md",
+        "book",
+        "notebooks",
+        "src",
+        "tests",
+        "data/claims",
+    ],
+    "workflow schema": [
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.github-workflows",
+        ".github/workflows/book.yml",
+    ],
     "zizmor": ["-m", "zizmor", "--offline", "--quiet", ".github/workflows/book.yml"],
 }
 

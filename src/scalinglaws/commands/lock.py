@@ -31,7 +31,9 @@ def portable(frozen: str) -> str:
     """
     kept = []
     for line in frozen.splitlines():
-        if not re.match(r"^[A-Za-z0-9._-]+==", line) or re.match(r"^(nvidia-|triton|cuda-|scalinglaws)", line, re.I):
+        if not re.match(r"^[A-Za-z0-9._-]+==", line) or re.match(
+            r"^(nvidia-|triton|cuda-|scalinglaws)", line, re.I
+        ):
             continue
         kept.append(re.sub(r"\+[A-Za-z0-9.]+$", "", line.strip()))
     return HEADER + "\n".join(sorted(kept, key=str.lower)) + "\n"
@@ -46,7 +48,9 @@ def run(options) -> int:
             raise UserError("pyproject.toml does not resolve; see pip's message above")
         if subprocess.run([python, "-m", "pip", "check"]).returncode:
             raise UserError("the resolved packages contradict each other; see pip's message above")
-        frozen = subprocess.run([python, "-m", "pip", "freeze"], capture_output=True, text=True, check=True).stdout
+        frozen = subprocess.run(
+            [python, "-m", "pip", "freeze"], capture_output=True, text=True, check=True
+        ).stdout
     (root() / "requirements.lock").write_text(portable(frozen))
     print("requirements.lock written", file=sys.stderr)
     return 0

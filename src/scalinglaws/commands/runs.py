@@ -29,12 +29,22 @@ def read_runs(path: str | Path, *, max_rows: int = MAX_ROWS, check_order: bool =
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False, skipinitialspace=True,
-                            encoding="utf-8-sig")
+        table = pd.read_csv(
+            path,
+            dtype=str,
+            keep_default_na=False,
+            skip_blank_lines=False,
+            skipinitialspace=True,
+            encoding="utf-8-sig",
+        )
     except pd.errors.EmptyDataError:
-        raise UserError(f"{path}: the file is empty; it needs a header line N,D,loss and a row per run") from None
+        raise UserError(
+            f"{path}: the file is empty; it needs a header line N,D,loss and a row per run"
+        ) from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a comma-separated text table ({str(error).strip().splitlines()[-1]})") from None
+        raise UserError(
+            f"{path}: not a comma-separated text table ({str(error).strip().splitlines()[-1]})"
+        ) from None
     table.columns = [str(c).strip() for c in table.columns]
     while len(table) and (table.iloc[-1] == "").all():
         table = table.iloc[:-1]
@@ -42,8 +52,10 @@ def read_runs(path: str | Path, *, max_rows: int = MAX_ROWS, check_order: bool =
     if not len(table):
         raise UserError(f"{path}: there is a header but no run; add a row per run")
     if len(table) > max_rows:
-        raise UserError(f"{path}: {len(table):,} rows, the limit is {max_rows:,}: keep one row a run (or thin the training "
-                        f"curves), or raise --max-rows")
+        raise UserError(
+            f"{path}: {len(table):,} rows, the limit is {max_rows:,}: keep one row a run (or thin the training "
+            f"curves), or raise --max-rows"
+        )
     keep = [c for c in ("N", "D", "loss", "C") if c in table.columns]
     runs = pd.DataFrame({c: _numbers(path, table[c], c) for c in keep})
     if "run" in table.columns:
@@ -68,7 +80,9 @@ def _columns(path, table):
             raise UserError(f"{path}: line 1: the columns are separated by {name}; separate them by commas")
     near = {c.lower(): c for c in table.columns}
     hint = next((f" (is {near[m.lower()]!r} meant?)" for m in missing if m.lower() in near), "")
-    raise UserError(f"{path}: line 1: column {', '.join(missing)} missing{hint}; the header has {', '.join(table.columns)}")
+    raise UserError(
+        f"{path}: line 1: column {', '.join(missing)} missing{hint}; the header has {', '.join(table.columns)}"
+    )
 
 
 def _numbers(path, column: pd.Series, name: str) -> np.ndarray:
@@ -96,15 +110,19 @@ def _duplicates(path, runs):
     if again.any():
         first = int(np.argmax(again))
         second = int(np.flatnonzero(runs.eq(runs.iloc[first]).all(axis=1))[1])
-        raise UserError(f"{path}: lines {first + 2} and {second + 2} are the same run (N, D, loss equal); delete one, "
-                        "a repeated row counts twice")
+        raise UserError(
+            f"{path}: lines {first + 2} and {second + 2} are the same run (N, D, loss equal); delete one, "
+            "a repeated row counts twice"
+        )
 
 
 def _order(path, runs):
     ratio = float(np.median(runs["D"] / runs["N"]))
     if ratio < 0.5:
-        raise UserError(f"{path}: columns N and D look exchanged: half of the runs have fewer than {ratio:.2g} tokens (D) a "
-                        "parameter (N); exchange the headers, or pass --keep-columns if this is meant")
+        raise UserError(
+            f"{path}: columns N and D look exchanged: half of the runs have fewer than {ratio:.2g} tokens (D) a "
+            "parameter (N); exchange the headers, or pass --keep-columns if this is meant"
+        )
 
 
 def _compute(path, runs):
@@ -114,32 +132,44 @@ def _compute(path, runs):
     off = (ratio < 0.1) | (ratio > 10)
     if off.any():
         row = int(np.argmax(off))
-        raise UserError(f"{path}: line {row + 2}: column C is {ratio.iloc[row]:.2g} times 6·N·D; C must be in FLOPs "
-                        "(1 PF-day is 8.64e19), N in parameters, D in tokens")
+        raise UserError(
+            f"{path}: line {row + 2}: column C is {ratio.iloc[row]:.2g} times 6·N·D; C must be in FLOPs "
+            "(1 PF-day is 8.64e19), N in parameters, D in tokens"
+        )
 
 
 def check_enough(path, runs: pd.DataFrame, method: str) -> None:
     """Raise UserError when `method` cannot determine its parameters from these runs."""
     least = LEAST_ROWS[method]
     if len(runs) < least:
-        raise UserError(f"{path}: {len(runs)} rows; {method} has five unknowns or two frontiers and needs at least {least}")
+        raise UserError(
+            f"{path}: {len(runs)} rows; {method} has five unknowns or two frontiers and needs at least {least}"
+        )
     C = runs["C"] if "C" in runs else 6 * runs["N"] * runs["D"]
     for name in ("N", "D"):
         if runs[name].nunique() < 3:
-            raise UserError(f"{path}: column {name} has {runs[name].nunique()} different value(s); a law in N and D needs three")
+            raise UserError(
+                f"{path}: column {name} has {runs[name].nunique()} different value(s); a law in N and D needs three"
+            )
     if C.max() / C.min() < 1.5:
-        raise UserError(f"{path}: columns N and D: all runs have one budget, C = {np.sqrt(C.max() * C.min()):.3g} FLOPs; "
-                        "add runs at other budgets")
+        raise UserError(
+            f"{path}: columns N and D: all runs have one budget, C = {np.sqrt(C.max() * C.min()):.3g} FLOPs; "
+            "add runs at other budgets"
+        )
     if method == "isoflop":
         budget = group_budgets(C)
         sizes = runs.groupby(budget)["N"].nunique()
         if (sizes >= 3).sum() < 2:
-            raise UserError(f"{path}: column N: {int((sizes >= 3).sum())} of {len(sizes)} budgets have three sizes or more; "
-                            "isoflop needs two such budgets (use --method surface for scattered runs)")
+            raise UserError(
+                f"{path}: column N: {int((sizes >= 3).sum())} of {len(sizes)} budgets have three sizes or more; "
+                "isoflop needs two such budgets (use --method surface for scattered runs)"
+            )
     if method == "envelope":
         curve = runs["run"] if "run" in runs else runs["N"]
         counts = curve.value_counts()
         if counts.min() < 2:
             row = int(np.argmax(curve == counts.idxmin()))
-            raise UserError(f"{path}: line {row + 2}: the training curve of N = {runs['N'].iloc[row]:.4g} has one row; envelope "
-                            "takes several rows per N, points along training curves")
+            raise UserError(
+                f"{path}: line {row + 2}: the training curve of N = {runs['N'].iloc[row]:.4g} has one row; envelope "
+                "takes several rows per N, points along training curves"
+            )

@@ -13,12 +13,16 @@ import csv
 import os
 import tarfile
 import tomllib
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import pooch
 import requests
+
+with warnings.catch_warnings():  # tqdm complains in notebooks that have no widgets; its text bar is fine
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    import pooch
 
 from ..paths import data_file
 
@@ -64,7 +68,10 @@ def describe(name: str) -> dict:
 
 def _files(name: str) -> list[File]:
     entry = describe(name)
-    files = [File(f["name"], entry["base_url"] + f.get("path", f["name"]), f["sha256"], f["bytes"]) for f in entry["files"]]
+    files = [
+        File(f["name"], entry["base_url"] + f.get("path", f["name"]), f["sha256"], f["bytes"])
+        for f in entry["files"]
+    ]
     return files
 
 
@@ -109,31 +116,46 @@ def _fetch_file(dataset: str, file: File, progress: bool) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         pooch.retrieve(
-            file.url, known_hash=f"sha256:{file.sha256}", fname=path.name, path=path.parent,
-            downloader=pooch.HTTPDownloader(progressbar=progress, timeout=TIMEOUT))
+            file.url,
+            known_hash=f"sha256:{file.sha256}",
+            fname=path.name,
+            path=path.parent,
+            downloader=pooch.HTTPDownloader(progressbar=progress, timeout=TIMEOUT),
+        )
     except ValueError as error:
         if "hash" not in str(error).lower():
             raise
         raise DataError(
             f"{dataset}: the download of {file.name} has another sha256 than data/registry.toml; nothing was kept. "
-            "Try again; if it persists the source has changed and the registry must be reviewed") from None
+            "Try again; if it persists the source has changed and the registry must be reviewed"
+        ) from None
     except requests.exceptions.HTTPError as error:
-        raise DataMissing(_how_to_get(dataset, file, path, f"the server answered {error.response.status_code}")) from None
+        raise DataMissing(
+            _how_to_get(dataset, file, path, f"the server answered {error.response.status_code}")
+        ) from None
     except requests.exceptions.RequestException as error:
-        raise DataMissing(_how_to_get(dataset, file, path, f"no connection ({type(error).__name__})")) from None
+        raise DataMissing(
+            _how_to_get(dataset, file, path, f"no connection ({type(error).__name__})")
+        ) from None
     except OSError as error:
-        raise DataError(f"{dataset}: cannot write {path}: {error.strerror}; set SCALINGLAWS_CACHE to a folder with room") from None
+        raise DataError(
+            f"{dataset}: cannot write {path}: {error.strerror}; set SCALINGLAWS_CACHE to a folder with room"
+        ) from None
     return path
 
 
 def _check(path: Path, file: File, which: str):
     size = path.stat().st_size
     if size != file.bytes:
-        raise DataError(f"the {which} copy {path} has {size} bytes where the registry says {file.bytes}: "
-                        "it is truncated or another version. Delete it or replace it, then try again")
+        raise DataError(
+            f"the {which} copy {path} has {size} bytes where the registry says {file.bytes}: "
+            "it is truncated or another version. Delete it or replace it, then try again"
+        )
     if _sha256(path) != file.sha256:
-        raise DataError(f"the {which} copy {path} has another sha256 than data/registry.toml: "
-                        "it was changed. Delete it or replace it, then try again")
+        raise DataError(
+            f"the {which} copy {path} has another sha256 than data/registry.toml: "
+            "it was changed. Delete it or replace it, then try again"
+        )
 
 
 def _sha256(path: Path) -> str:
@@ -141,8 +163,10 @@ def _sha256(path: Path) -> str:
 
 
 def _how_to_get(dataset, file, path, reason):
-    return (f"{dataset}: {file.name} is in neither mirror nor cache and was not downloaded: {reason}. "
-            f"Fetch {file.url} to {path}, or set SCALINGLAWS_MIRROR to a folder that holds {dataset}/{file.name}")
+    return (
+        f"{dataset}: {file.name} is in neither mirror nor cache and was not downloaded: {reason}. "
+        f"Fetch {file.url} to {path}, or set SCALINGLAWS_MIRROR to a folder that holds {dataset}/{file.name}"
+    )
 
 
 @cache
@@ -150,8 +174,10 @@ def manifest(name: str) -> list[File]:
     """The files of a collection (Gutenberg's 483 books), from the project's own list of hashes."""
     entry = describe(name)
     with data_file(entry["manifest"]).open(encoding="utf-8", newline="") as handle:
-        return [File(r["path"], entry["base_url"] + requests.utils.quote(r["path"]), r["sha256"], int(r["bytes"]))
-                for r in csv.DictReader(handle)]
+        return [
+            File(r["path"], entry["base_url"] + requests.utils.quote(r["path"]), r["sha256"], int(r["bytes"]))
+            for r in csv.DictReader(handle)
+        ]
 
 
 def _fetch_collection(name: str, progress: bool) -> dict[str, Path]:
@@ -159,7 +185,9 @@ def _fetch_collection(name: str, progress: bool) -> dict[str, Path]:
     members = manifest(name)
     archive = describe(name)["archive"]
     folder = cache_folder() / name
-    absent = [m for m in members if not (folder / m.name).is_file() or (folder / m.name).stat().st_size != m.bytes]
+    absent = [
+        m for m in members if not (folder / m.name).is_file() or (folder / m.name).stat().st_size != m.bytes
+    ]
     if absent and mirror() and (tar := mirror() / name / archive["name"]).is_file():
         _check(tar, File(archive["name"], "", archive["sha256"], archive["bytes"]), "mirror")
         _unpack(tar, folder, {m.name for m in absent})
@@ -186,7 +214,9 @@ def present(name: str) -> bool:
 
 def _local(name: str, file: File) -> bool:
     folders = [cache_folder()] + ([mirror()] if mirror() else [])
-    return any((p := folder / name / file.name).is_file() and p.stat().st_size == file.bytes for folder in folders)
+    return any(
+        (p := folder / name / file.name).is_file() and p.stat().st_size == file.bytes for folder in folders
+    )
 
 
 def forget_missing() -> None:

@@ -62,15 +62,26 @@ def paper_table(name: str) -> pd.DataFrame:
 
 def gutenberg_manifest() -> pd.DataFrame:
     """Path, sha256 and size in bytes of the 483 books."""
-    return pd.DataFrame([(f.name, f.sha256, f.bytes) for f in manifest("gutenberg")], columns=["path", "sha256", "bytes"])
+    return pd.DataFrame(
+        [(f.name, f.sha256, f.bytes) for f in manifest("gutenberg")], columns=["path", "sha256", "bytes"]
+    )
 
 
 def _epoch() -> pd.DataFrame:
     raw = pd.read_csv(fetch("epoch")["svg_extracted_data.csv"])
     N, C = raw["Model Size"], raw["Training FLOP"]
-    table = pd.DataFrame({
-        "source": "epoch_chinchilla_svg", "N": N, "D": C / (6 * N), "C": C, "loss": raw["loss"],
-        "svg_x": raw["x"], "svg_y": raw["y"], "hex_color": raw["hex_color"]})
+    table = pd.DataFrame(
+        {
+            "source": "epoch_chinchilla_svg",
+            "N": N,
+            "D": C / (6 * N),
+            "C": C,
+            "loss": raw["loss"],
+            "svg_x": raw["x"],
+            "svg_y": raw["y"],
+            "hex_color": raw["hex_color"],
+        }
+    )
     table["kept240"] = raw["loss"].rank(ascending=False, method="first") > 5
     return table
 
@@ -80,10 +91,19 @@ def _porian_studies():
     paths = fetch("porian")
     for file, source in _PORIAN_FILES:
         for _, row in pd.read_pickle(paths[file]).iterrows():
-            yield source, {
-                "dataset": row["dataset"], "hparams": row["hparams"], "warmup": row["warmup"], "decay": row["decay"],
-                "param_count": row["param_count"], "loss_kind": row["val"],
-                "stage": _STAGES[row["param_count"], row["hparams"], row["warmup"], row["decay"]]}, row
+            yield (
+                source,
+                {
+                    "dataset": row["dataset"],
+                    "hparams": row["hparams"],
+                    "warmup": row["warmup"],
+                    "decay": row["decay"],
+                    "param_count": row["param_count"],
+                    "loss_kind": row["val"],
+                    "stage": _STAGES[row["param_count"], row["hparams"], row["warmup"], row["decay"]],
+                },
+                row,
+            )
 
 
 def _porian_points() -> pd.DataFrame:
@@ -92,9 +112,18 @@ def _porian_points() -> pd.DataFrame:
         for _, budget in row["data"].iterrows():
             if budget["orig_n"] is None or np.ndim(budget["orig_n"]) == 0:
                 continue
-            parts.append(pd.DataFrame({
-                "source": source, "N": np.asarray(budget["orig_n"], float), "D": np.asarray(budget["orig_t"], float),
-                "C": float(budget["flops"]), "loss": np.asarray(budget["orig_loss"], float), **labels}))
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "source": source,
+                        "N": np.asarray(budget["orig_n"], float),
+                        "D": np.asarray(budget["orig_t"], float),
+                        "C": float(budget["flops"]),
+                        "loss": np.asarray(budget["orig_loss"], float),
+                        **labels,
+                    }
+                )
+            )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -102,11 +131,22 @@ def _porian_frontier() -> pd.DataFrame:
     parts = []
     for source, labels, row in _porian_studies():
         best = row["optimal_pairs"]
-        parts.append(pd.DataFrame({
-            "source": source, "C": best["flops"].astype(float), "N_opt": best["n"].astype(float),
-            "D_opt": best["t"].astype(float), "tokens_per_param": best["multiplier"].astype(float),
-            "loss_opt": best["loss"].astype(float), "log_N_std": best["n_star_std"].astype(float),
-            "log_D_std": best["t_star_std"].astype(float), "log_loss_std": best["loss_star_std"].astype(float), **labels}))
+        parts.append(
+            pd.DataFrame(
+                {
+                    "source": source,
+                    "C": best["flops"].astype(float),
+                    "N_opt": best["n"].astype(float),
+                    "D_opt": best["t"].astype(float),
+                    "tokens_per_param": best["multiplier"].astype(float),
+                    "loss_opt": best["loss"].astype(float),
+                    "log_N_std": best["n_star_std"].astype(float),
+                    "log_D_std": best["t_star_std"].astype(float),
+                    "log_loss_std": best["loss_star_std"].astype(float),
+                    **labels,
+                }
+            )
+        )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -118,9 +158,18 @@ def _porian_exponents() -> pd.DataFrame:
         draws = [b["n_exponent"] for b in row["fit_results"]["bootstrap_weighted"] if "n_exponent" in b]
         low, high = np.percentile(draws, [2.5, 97.5])
         best = row["optimal_pairs"]
-        rows.append({
-            "source": source, **labels, "n_frontier": int(best["n"].notna().sum()), "a_published": fit["n_exponent"],
-            "a_coef": float(fit["n_coef"]), "a_R2": float(fit["n_r2"]), "a_lo95": low, "a_hi95": high})
+        rows.append(
+            {
+                "source": source,
+                **labels,
+                "n_frontier": int(best["n"].notna().sum()),
+                "a_published": fit["n_exponent"],
+                "a_coef": float(fit["n_coef"]),
+                "a_R2": float(fit["n_r2"]),
+                "a_lo95": low,
+                "a_hi95": high,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -135,19 +184,32 @@ def _pythia() -> pd.DataFrame:
     raw = pd.read_parquet(fetch("monkeys")["math_pass_at_k.parquet"])
     raw = raw[raw["k"] == 1]
     nickname = raw["Model Nickname"].str.split("_", expand=True)
-    table = pd.DataFrame({
-        "model": "pythia", "N": nickname[1].map(_count), "D": nickname[2].map(_count), "problem": raw["prompt_idx"],
-        "level": raw["Level"].str.removeprefix("Level ").astype(int), "samples": raw["Num. Samples"].astype(int),
-        "correct": raw["Num. Samples Correct"].astype(int), "inference_flop": raw["Inference Compute"]})
+    table = pd.DataFrame(
+        {
+            "model": "pythia",
+            "N": nickname[1].map(_count),
+            "D": nickname[2].map(_count),
+            "problem": raw["prompt_idx"],
+            "level": raw["Level"].str.removeprefix("Level ").astype(int),
+            "samples": raw["Num. Samples"].astype(int),
+            "correct": raw["Num. Samples Correct"].astype(int),
+            "inference_flop": raw["Inference Compute"],
+        }
+    )
     return table.sort_values(["N", "D", "problem"], kind="stable", ignore_index=True)
 
 
 def _monkeys() -> pd.DataFrame:
     raw = pd.read_parquet(fetch("monkeys")["large_language_monkeys_original_pass_at_k.parquet"])
     raw = raw[raw["Scaling Parameter"] == 1]
-    return pd.DataFrame({
-        "model": raw["Model"], "problem": raw["Problem Idx"], "samples": raw["Num. Samples Total"].astype(int),
-        "correct": raw["Num. Samples Correct"].astype(int)}).reset_index(drop=True)
+    return pd.DataFrame(
+        {
+            "model": raw["Model"],
+            "problem": raw["Problem Idx"],
+            "samples": raw["Num. Samples Total"].astype(int),
+            "correct": raw["Num. Samples Correct"].astype(int),
+        }
+    ).reset_index(drop=True)
 
 
 _LOADERS = {

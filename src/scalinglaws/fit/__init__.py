@@ -1,9 +1,9 @@
 """Fitting scaling laws: three approaches of Hoffmann et al. (2022), variable projection, intervals."""
 
 from .envelope import EnvelopeFit, fit_envelope
+from .huber import HuberObjective
 from .isoflop import IsoflopFit, Valley, fit_isoflop
 from .likelihood import Profile, RatioTest, likelihood_ratio, profile, wald
-from .huber import HuberObjective
 from .lines import assign_budgets, group_budgets, line
 from .result import (
     Bootstrap,
@@ -19,8 +19,30 @@ from .surface import fit_averaged, fit_surface, hoffmann_grid
 from .varpro import fit_varpro
 
 __all__ = [
-    "Bootstrap", "EnvelopeFit", "Fit", "HuberObjective", "IsoflopFit", "Profile", "RatioTest", "Valley", "assign_budgets", "bca",
-    "bootstrap", "fit_averaged", "fit_envelope", "fit_isoflop", "fit_surface", "fit_varpro", "group_budgets",
-    "hoffmann_grid", "legacy_resample_weights", "likelihood_ratio", "line", "percentile", "profile", "resample_weights", "subsample_weights",
+    "Bootstrap",
+    "EnvelopeFit",
+    "Fit",
+    "HuberObjective",
+    "IsoflopFit",
+    "Profile",
+    "RatioTest",
+    "Valley",
+    "assign_budgets",
+    "bca",
+    "bootstrap",
+    "fit_averaged",
+    "fit_envelope",
+    "fit_isoflop",
+    "fit_surface",
+    "fit_varpro",
+    "group_budgets",
+    "hoffmann_grid",
+    "legacy_resample_weights",
+    "likelihood_ratio",
+    "line",
+    "percentile",
+    "profile",
+    "resample_weights",
+    "subsample_weights",
     "wald",
 ]

@@ -44,8 +44,17 @@ def simulated_study(design: dict, sigma: float, rng: np.random.Generator) -> dic
     }
 
 
-def coverage_study(law: Chinchilla, sizes, *, studies: int, resamples: int, sigma: float, level: float = 0.8,
-                   schemes: dict[str, tuple[str, ...]] | None = None, seed: int = 0) -> pd.DataFrame:
+def coverage_study(
+    law: Chinchilla,
+    sizes,
+    *,
+    studies: int,
+    resamples: int,
+    sigma: float,
+    level: float = 0.8,
+    schemes: dict[str, tuple[str, ...]] | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
     """Estimate of the exponent a, its interval and whether it covers the truth: a row a study, scheme and method.
 
     `sigma` is the relative noise of the loss. `schemes` maps a way of resampling ("resample",
@@ -59,7 +68,9 @@ def coverage_study(law: Chinchilla, sizes, *, studies: int, resamples: int, sigm
         for scheme, methods in schemes.items():
             for method in methods:
                 low, high = bootstrap(fits[method], resamples, rng, scheme=scheme).interval("a", level)
-                rows.append((study, scheme, method, fits[method].params["a"], low, high, low <= law.a <= high))
+                rows.append(
+                    (study, scheme, method, fits[method].params["a"], low, high, low <= law.a <= high)
+                )
     return pd.DataFrame(rows, columns=["study", "scheme", "method", "a", "low", "high", "covers"])
 
 
@@ -68,8 +79,17 @@ def summarise(table: pd.DataFrame, truth: float, level: float) -> pd.DataFrame:
     out = []
     for method, g in table.groupby("method", sort=False):
         share = g["covers"].mean()
-        out.append({
-            "method": method, "mean a": g["a"].mean(), "sd a": g["a"].std(ddof=1), "bias": g["a"].mean() - truth,
-            "mean width": (g["high"] - g["low"]).mean(), "nominal": level, "coverage": share,
-            "coverage se": np.sqrt(share * (1 - share) / len(g)), "studies": len(g)})
+        out.append(
+            {
+                "method": method,
+                "mean a": g["a"].mean(),
+                "sd a": g["a"].std(ddof=1),
+                "bias": g["a"].mean() - truth,
+                "mean width": (g["high"] - g["low"]).mean(),
+                "nominal": level,
+                "coverage": share,
+                "coverage se": np.sqrt(share * (1 - share) / len(g)),
+                "studies": len(g),
+            }
+        )
     return pd.DataFrame(out)

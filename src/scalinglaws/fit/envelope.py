@@ -47,11 +47,15 @@ def fit_envelope(N, D, loss, C=None, *, run=None, grid: int = 1500) -> EnvelopeF
     curves = [r[np.argsort(C[r], kind="stable")] for r in curves]
     short = [float(N[r[0]]) for r in curves if len(r) < 2]
     if short:
-        raise ValueError(f"the training curve of N = {short[0]:.4g} has one row; an envelope needs at least two a run")
+        raise ValueError(
+            f"the training curve of N = {short[0]:.4g} has one row; an envelope needs at least two a run"
+        )
     size = np.array([N[r[0]] for r in curves])
 
     logC = np.linspace(np.log(C.min()), np.log(C.max()), grid)
-    table = np.stack([np.interp(logC, np.log(C[r]), np.log(loss[r]), left=np.inf, right=np.inf) for r in curves])
+    table = np.stack(
+        [np.interp(logC, np.log(C[r]), np.log(loss[r]), left=np.inf, right=np.inf) for r in curves]
+    )
     tokens = np.stack([np.interp(logC, np.log(C[r]), np.log(D[r])) for r in curves])
     order = np.argsort(table, axis=0, kind="stable")[:CANDIDATES].T
     alive = np.isfinite(np.take_along_axis(table.T, order, axis=1))
@@ -82,16 +86,32 @@ def fit_envelope(N, D, loss, C=None, *, run=None, grid: int = 1500) -> EnvelopeF
     win = winners(np.ones((1, len(curves))))[0]
     used = (win >= 0) & interior[win]
     if len(np.unique(size[win[used]])) < 2:
-        raise ValueError("fewer than two sizes between the smallest and the largest ever have the lowest loss; "
-                         "add sizes or longer curves")
+        raise ValueError(
+            "fewer than two sizes between the smallest and the largest ever have the lowest loss; "
+            "add sizes or longer curves"
+        )
     p = {k: float(v[0]) for k, v in refit(np.ones((1, len(N)))).items()}
     law = Frontier(p["N0"], p["a"], p["D0"], p["b"], C0=float(np.exp(centre)))
     N_opt, D_opt = size[win], np.exp(tokens[win, np.arange(grid)])
     residual = np.log(N_opt / law.optimum(np.exp(logC)).N)[used]
     warnings = ()
     if used.mean() < 0.5:
-        warnings = (f"the smallest or largest model wins at {100 * (1 - used.mean()):.0f} % of the grid: few points remain",)
+        warnings = (
+            f"the smallest or largest model wins at {100 * (1 - used.mean()):.0f} % of the grid: few points remain",
+        )
     return EnvelopeFit(
-        "envelope", law, p, float(np.mean(residual**2)), "converged", len(N), warnings=warnings, refit=refit,
-        groups=labels, C=np.exp(logC), N_opt=N_opt, D_opt=D_opt,
-        loss=np.exp(table[win, np.arange(grid)]), used=used)
+        "envelope",
+        law,
+        p,
+        float(np.mean(residual**2)),
+        "converged",
+        len(N),
+        warnings=warnings,
+        refit=refit,
+        groups=labels,
+        C=np.exp(logC),
+        N_opt=N_opt,
+        D_opt=D_opt,
+        loss=np.exp(table[win, np.arange(grid)]),
+        used=used,
+    )

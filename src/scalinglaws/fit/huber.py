@@ -106,7 +106,8 @@ class HuberObjective:
             sums[j, k] = A @ self.monomials
         first = [q @ self.monomials[:, :3] for q in gp]
         grad = np.stack(
-            [first[0][:, 0], first[1][:, 0], first[2][:, 0], -first[0][:, _X], -first[1][:, _Y]], axis=1)
+            [first[0][:, 0], first[1][:, 0], first[2][:, 0], -first[0][:, _X], -first[1][:, _Y]], axis=1
+        )
         hess = np.empty((K, 5, 5))
         for j, k, pair, monomial, sign in _HESSIAN:
             hess[:, j, k] = hess[:, k, j] = sign * sums[pair][:, monomial]

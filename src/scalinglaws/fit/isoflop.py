@@ -61,20 +61,33 @@ def fit_isoflop(N, D, loss, C=None, *, budget=None, weights=None) -> IsoflopFit:
     if usable.sum() < 2:
         raise ValueError(
             f"{usable.sum()} of {len(rows)} budgets have a minimum; the frontier needs two. "
-            "Add sizes on both sides of the valley at more budgets")
+            "Add sizes on both sides of the valley at more budgets"
+        )
     centre = float(logC[usable].mean())
 
     def refit(W):
         chunk = max(1, (1 << 20) // len(N))
-        parts = [_frontiers(np.log(N), np.log(D), loss, rows, logC - centre, W[i : i + chunk])
-                 for i in range(0, len(W), chunk)]
+        parts = [
+            _frontiers(np.log(N), np.log(D), loss, rows, logC - centre, W[i : i + chunk])
+            for i in range(0, len(W), chunk)
+        ]
         return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
     p = {k: float(v[0]) for k, v in refit(w).items()}
     law = Frontier(p["N0"], p["a"], p["D0"], p["b"], C0=float(np.exp(centre)))
     residual = logN[0] - np.log(p["N0"]) - p["a"] * (logC - centre)
-    return IsoflopFit("isoflop", law, p, float(np.nansum(residual**2)), "converged", len(N),
-                      warnings=_warnings(valleys, len(rows)), refit=refit, strata=budget, valleys=valleys)
+    return IsoflopFit(
+        "isoflop",
+        law,
+        p,
+        float(np.nansum(residual**2)),
+        "converged",
+        len(N),
+        warnings=_warnings(valleys, len(rows)),
+        refit=refit,
+        strata=budget,
+        valleys=valleys,
+    )
 
 
 def _vertices(x, loss, rows, w):
@@ -99,10 +112,17 @@ def _valleys(N, D, loss, C, rows, w, logN, fits):
     for k, r in enumerate(rows):
         c = fits[k][0][0]
         low, high = np.log(N[r].min()), np.log(N[r].max())
-        out.append(Valley(
-            C=float(np.exp(np.log(C[r]).mean())), runs=len(r), N=float(np.exp(logN[k])), D=float(np.exp(logD[k])),
-            loss=float(c[0] - c[1] ** 2 / (4 * c[2])) if c[2] > 0 else np.nan, curvature=float(c[2]),
-            position=float((logN[k] - low) / (high - low)) if high > low else np.nan))
+        out.append(
+            Valley(
+                C=float(np.exp(np.log(C[r]).mean())),
+                runs=len(r),
+                N=float(np.exp(logN[k])),
+                D=float(np.exp(logD[k])),
+                loss=float(c[0] - c[1] ** 2 / (4 * c[2])) if c[2] > 0 else np.nan,
+                curvature=float(c[2]),
+                position=float((logN[k] - low) / (high - low)) if high > low else np.nan,
+            )
+        )
     return tuple(out)
 
 
@@ -116,9 +136,14 @@ def _warnings(valleys, budgets):
         out.append(f"only {len(usable)} budgets: the exponent rests on {len(usable)} points")
     outside = [v for v in usable if not 0 <= v.position <= 1]
     if outside:
-        out.append("minimum outside the sizes sampled at C = " + ", ".join(f"{v.C:.2g}" for v in outside) + " FLOPs")
+        out.append(
+            "minimum outside the sizes sampled at C = " + ", ".join(f"{v.C:.2g}" for v in outside) + " FLOPs"
+        )
     off = [v for v in usable if 0 <= v.position <= 1 and not 0.25 <= v.position <= 0.75]
     if off:
-        out.append("grid off-centre (minimum in its outer quarter) at C = " + ", ".join(f"{v.C:.2g}" for v in off)
-                   + " FLOPs: the parabola is biased there")
+        out.append(
+            "grid off-centre (minimum in its outer quarter) at C = "
+            + ", ".join(f"{v.C:.2g}" for v in off)
+            + " FLOPs: the parabola is biased there"
+        )
     return tuple(out)

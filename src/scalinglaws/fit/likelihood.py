@@ -32,7 +32,9 @@ def log_likelihood(f, n: int, delta: float):
             return value / tau + n * np.log(Z)
 
         guess = np.log(value / n)
-        return -minimize_scalar(negative, bounds=(guess - 8, guess + 8), method="bounded", options={"xatol": 1e-10}).fun
+        return -minimize_scalar(
+            negative, bounds=(guess - 8, guess + 8), method="bounded", options={"xatol": 1e-10}
+        ).fun
 
     return np.vectorize(best, otypes=[float])(f)[()]
 
@@ -92,7 +94,9 @@ def profile(N, D, loss, law, name: str, values, *, delta: float = 1e-3, level: f
     found = minimise(objective, start, np.ones(n), LOW, HIGH, fixed=free)
     f_best = objective.value(centred[None], np.ones(n))[0]
     deviance = 2 * (log_likelihood(f_best, n, delta) - log_likelihood(found.f, n, delta))
-    return Profile(name, values, deviance, level, _crossings(values, deviance, chdtri(1, 1 - level), getattr(law, name)))
+    return Profile(
+        name, values, deviance, level, _crossings(values, deviance, chdtri(1, 1 - level), getattr(law, name))
+    )
 
 
 def _crossings(values, deviance, threshold, centre):

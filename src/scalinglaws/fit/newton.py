@@ -25,7 +25,9 @@ class Minimum:
     steps: np.ndarray
 
 
-def minimise(objective, start, weights, low, high, *, fixed=None, steps: int = 200, tolerance: float = 1e-13) -> Minimum:
+def minimise(
+    objective, start, weights, low, high, *, fixed=None, steps: int = 200, tolerance: float = 1e-13
+) -> Minimum:
     """Minimise `objective` from each row of `start` within low ≤ t ≤ high.
 
     start (K, 5); weights (K, n) or (n,); low and high (5,); fixed (5,) of booleans keeps
@@ -39,7 +41,9 @@ def minimise(objective, start, weights, low, high, *, fixed=None, steps: int = 2
     fixed = np.zeros(5, bool) if fixed is None else np.asarray(fixed, bool)
     chunk = max(1, ELEMENTS_AT_ONCE // n)
     parts = [
-        _minimise_chunk(objective, start[i : i + chunk], weights[i : i + chunk], low, high, fixed, steps, tolerance)
+        _minimise_chunk(
+            objective, start[i : i + chunk], weights[i : i + chunk], low, high, fixed, steps, tolerance
+        )
         for i in range(0, K, chunk)
     ]
     return Minimum(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -69,7 +73,9 @@ def _minimise_chunk(objective, start, weights, low, high, fixed, steps, toleranc
         damping = np.where(better, np.maximum(damping * 0.1, 1e-12), damping * 10)
         # `promise` is the decrease a quadratic model expects: tiny, at small damping, at a minimum;
         # at large damping it means that no step along any scale descends.
-        done = (promise <= tolerance * np.maximum(f, 1e-300)) & ((damping <= 1e-2) | ~better) | (damping > 1e10)
+        done = (promise <= tolerance * np.maximum(f, 1e-300)) & ((damping <= 1e-2) | ~better) | (
+            damping > 1e10
+        )
         if done.any() or step == steps:
             out = done if step < steps else np.ones_like(done)
             rows = live[out]
@@ -78,7 +84,15 @@ def _minimise_chunk(objective, start, weights, low, high, fixed, steps, toleranc
             keep = ~out
             if not keep.any():
                 break
-            live, t, w, f, g, H, damping = live[keep], t[keep], w[keep], f[keep], g[keep], H[keep], damping[keep]
+            live, t, w, f, g, H, damping = (
+                live[keep],
+                t[keep],
+                w[keep],
+                f[keep],
+                g[keep],
+                H[keep],
+                damping[keep],
+            )
     return best, value, converged, bound, taken
 
 
@@ -100,4 +114,6 @@ def _newton_step(g, H, damping, held):
     uphill = np.einsum("kj,kj->k", g, step) > 0
     step = np.where(uphill[:, None], -g / (1 + damping[:, None]), step)
     promise = np.abs(np.einsum("kj,kj->k", g, step)) / 2
-    return np.where(np.isfinite(step), step, 0.0) / scale, np.where(np.isfinite(promise), promise, np.inf).reshape(K)
+    return np.where(np.isfinite(step), step, 0.0) / scale, np.where(
+        np.isfinite(promise), promise, np.inf
+    ).reshape(K)

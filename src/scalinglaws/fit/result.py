@@ -64,8 +64,13 @@ class Bootstrap:
 
     def interval(self, name: str, level: float = 0.95, kind: str = "percentile") -> tuple[float, float]:
         """Two-sided interval of a parameter at `level`, by percentiles or BCa."""
-        return self._interval(self.samples[name], self.fit.params[name],
-                              None if self.jackknife is None else self.jackknife[name], level, kind)
+        return self._interval(
+            self.samples[name],
+            self.fit.params[name],
+            None if self.jackknife is None else self.jackknife[name],
+            level,
+            kind,
+        )
 
     def standard_error(self, name: str) -> float:
         """Standard deviation of the refits."""
@@ -102,8 +107,16 @@ def _law(law, samples: Parameters):
     return Frontier(**{k: samples[k] for k in ("N0", "a", "D0", "b")}, C0=law.C0)
 
 
-def bootstrap(fit: Fit, samples: int = 4000, rng: np.random.Generator | int = 0, *,
-              scheme: str = "resample", fraction: float = 0.8, weights=None, jackknife: bool = False) -> Bootstrap:
+def bootstrap(
+    fit: Fit,
+    samples: int = 4000,
+    rng: np.random.Generator | int = 0,
+    *,
+    scheme: str = "resample",
+    fraction: float = 0.8,
+    weights=None,
+    jackknife: bool = False,
+) -> Bootstrap:
     """Refit under resampled runs.
 
     scheme "resample": n runs drawn with replacement. scheme "subsample": `fraction` of the
@@ -145,10 +158,16 @@ def resample_weights(n: int, K: int, rng: np.random.Generator, *, strata=None, g
     return counts
 
 
-def subsample_weights(n: int, K: int, rng: np.random.Generator, fraction: float = 0.8, *, strata=None, groups=None):
+def subsample_weights(
+    n: int, K: int, rng: np.random.Generator, fraction: float = 0.8, *, strata=None, groups=None
+):
     """1 for the round(fraction·m) units kept, 0 for the rest, shape (K, n); within strata if given."""
     unit, m = _units(n, groups)
-    blocks = [np.arange(m)] if strata is None else [np.flatnonzero(np.asarray(strata) == s) for s in np.unique(strata)]
+    blocks = (
+        [np.arange(m)]
+        if strata is None
+        else [np.flatnonzero(np.asarray(strata) == s) for s in np.unique(strata)]
+    )
     kept = np.zeros((K, m))
     for rows in blocks:
         rank = rng.random((K, len(rows))).argsort(axis=1).argsort(axis=1)
@@ -188,4 +207,6 @@ def legacy_resample_weights(n: int, K: int, seed: int = 42) -> np.ndarray:
     For comparing with published bootstraps draw by draw (Besiroglu et al. 2024 use 42, 4000).
     """
     rng = np.random.RandomState(seed)
-    return np.stack([np.bincount(rng.choice(n, size=n, replace=True), minlength=n) for _ in range(K)]).astype(float)
+    return np.stack([np.bincount(rng.choice(n, size=n, replace=True), minlength=n) for _ in range(K)]).astype(
+        float
+    )

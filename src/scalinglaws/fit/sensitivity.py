@@ -21,7 +21,9 @@ OBJECTIVES = {
 }  # fmt: skip
 
 
-def multiverse(runs: pd.DataFrame, datasets: dict[str, np.ndarray], *, resamples: int, seed: int = 0, level: float = 0.8) -> pd.DataFrame:
+def multiverse(
+    runs: pd.DataFrame, datasets: dict[str, np.ndarray], *, resamples: int, seed: int = 0, level: float = 0.8
+) -> pd.DataFrame:
     """The exponent a under every objective of `OBJECTIVES` and every subset of the runs.
 
     runs: columns N, D, loss. datasets: name → boolean mask. For δ ≤ 1e-4 Newton has little
@@ -38,12 +40,27 @@ def multiverse(runs: pd.DataFrame, datasets: dict[str, np.ndarray], *, resamples
             source = fit_surface(N, D, loss) if borrowed else fit
             draws = bootstrap(source, resamples, seed).samples["a"] + (fit.params["a"] - source.params["a"])
             low, high = percentile(draws, level)
-            rows.append((objective, name, fit.params["a"], low, high, fit.params["E"], fit.params["beta"], fit.status,
-                         "shifted from δ = 1e-3" if borrowed else "own"))
-    return pd.DataFrame(rows, columns=["objective", "data", "a", "low", "high", "E", "beta", "status", "interval"])
+            rows.append(
+                (
+                    objective,
+                    name,
+                    fit.params["a"],
+                    low,
+                    high,
+                    fit.params["E"],
+                    fit.params["beta"],
+                    fit.status,
+                    "shifted from δ = 1e-3" if borrowed else "own",
+                )
+            )
+    return pd.DataFrame(
+        rows, columns=["objective", "data", "a", "low", "high", "E", "beta", "status", "interval"]
+    )
 
 
-def isoflop_bias(surfaces: dict[str, Chinchilla], factors=(2, 4, 8, 16), *, drift: float = 1.0, target: float = 1e24) -> pd.DataFrame:
+def isoflop_bias(
+    surfaces: dict[str, Chinchilla], factors=(2, 4, 8, 16), *, drift: float = 1.0, target: float = 1e24
+) -> pd.DataFrame:
     """Error of D_opt at `target` FLOPs (%) on noiseless IsoFLOP grids, by approach 2 and by variable projection.
 
     Czech (2026): five budgets from 1e17 to 1e21, 15 points each over D_opt/factor … D_opt·factor.
@@ -56,7 +73,16 @@ def isoflop_bias(surfaces: dict[str, Chinchilla], factors=(2, 4, 8, 16), *, drif
             parabolas = fit_isoflop(runs.N, runs.D, runs.loss, runs.C, budget=runs.group)
             projected = fit_varpro(runs.N, runs.D, runs.loss)
             for method, fit in (("approach 2", parabolas), ("variable projection", projected)):
-                rows.append((name, method, factor, drift, 100 * (float(fit.law.optimum(target).D) / truth - 1), fit.params["b"] - law.b))
+                rows.append(
+                    (
+                        name,
+                        method,
+                        factor,
+                        drift,
+                        100 * (float(fit.law.optimum(target).D) / truth - 1),
+                        fit.params["b"] - law.b,
+                    )
+                )
     return pd.DataFrame(rows, columns=["surface", "method", "factor", "drift", "error", "b error"])
 
 
@@ -78,8 +104,10 @@ def condition_numbers(law: Chinchilla, N, D) -> dict[str, float]:
     centred = hessian(x - x.mean(), y - y.mean(), A, B, True)
     schur = centred[3:, 3:] - centred[3:, :3] @ np.linalg.solve(centred[:3, :3], centred[:3, 3:])
     return {
-        "raw": float(np.linalg.cond(hessian(x, y, law.A, law.B, False))), "log": float(np.linalg.cond(hessian(x, y, law.A, law.B, True))),
-        "centred": float(np.linalg.cond(centred)), "projected": float(np.linalg.cond(schur)),
+        "raw": float(np.linalg.cond(hessian(x, y, law.A, law.B, False))),
+        "log": float(np.linalg.cond(hessian(x, y, law.A, law.B, True))),
+        "centred": float(np.linalg.cond(centred)),
+        "projected": float(np.linalg.cond(schur)),
     }
 
 
@@ -94,5 +122,7 @@ def holdout(runs: pd.DataFrame, cuts) -> pd.DataFrame:
         law = fit_surface(*(runs.loc[cheap, c].to_numpy() for c in ("N", "D", "loss"))).law
         rest = runs[~cheap]
         error = 100 * (law.predict(rest["N"], rest["D"]) / rest["loss"] - 1)
-        parts.append(pd.DataFrame({"cut": cut, "C": rest["C"], "N": rest["N"], "error": error, "a": law.a, "E": law.E}))
+        parts.append(
+            pd.DataFrame({"cut": cut, "C": rest["C"], "N": rest["N"], "error": error, "a": law.a, "E": law.E})
+        )
     return pd.concat(parts, ignore_index=True)

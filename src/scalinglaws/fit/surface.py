@@ -79,7 +79,15 @@ def _approach(N, D, loss, delta, start, w):
 def _named(theta):
     a, b, e, alpha, beta = theta.T
     ratio = beta / (alpha + beta)
-    return {"E": np.exp(e), "A": np.exp(a), "B": np.exp(b), "alpha": alpha, "beta": beta, "a": ratio, "b": 1 - ratio}
+    return {
+        "E": np.exp(e),
+        "A": np.exp(a),
+        "B": np.exp(b),
+        "alpha": alpha,
+        "beta": beta,
+        "a": ratio,
+        "b": 1 - ratio,
+    }
 
 
 def fit_averaged(N, D, loss, start: Chinchilla, *, delta: float = 1e-3, weights=None, gtol: float = 1e-5):
@@ -101,6 +109,10 @@ def fit_averaged(N, D, loss, start: Chinchilla, *, delta: float = 1e-3, weights=
         gradient = np.array([a, b, e, alpha - x * a, beta - y * b])
         return f[0] / w.sum(), gradient / w.sum()
 
-    theta = [minimize(mean_value_and_gradient, start.theta, (w,), method="BFGS", jac=True, options={"gtol": gtol}).x
-             for w in W]
+    theta = [
+        minimize(
+            mean_value_and_gradient, start.theta, (w,), method="BFGS", jac=True, options={"gtol": gtol}
+        ).x
+        for w in W
+    ]
     return _named(np.array(theta))

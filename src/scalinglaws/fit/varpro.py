@@ -132,7 +132,11 @@ def _descend(runs: _Runs, start, w, steps: int = 100, tolerance: float = 1e-12):
         trial = np.clip(t + np.clip(step, -0.5, 0.5), low, high)
         new = runs.project(trial, w[live])
         better = new.rss < now.rss
-        done = (np.abs(step).max(axis=1) < 1e-9) | (better & (now.rss - new.rss < tolerance * now.rss)) | (damping > 1e9)
+        done = (
+            (np.abs(step).max(axis=1) < 1e-9)
+            | (better & (now.rss - new.rss < tolerance * now.rss))
+            | (damping > 1e9)
+        )
         t = np.where(better[:, None], trial, t)
         now = _select(better, new, now)
         damping = np.where(better, np.maximum(damping / 10, 1e-9), damping * 10)
@@ -147,8 +151,13 @@ def _descend(runs: _Runs, start, w, steps: int = 100, tolerance: float = 1e-12):
 
 def _gauss_newton(runs, now, w):
     """Gradient and Gauss–Newton Hessian of φ/2 in (α, β)."""
-    d = np.stack([now.coefficients[:, 1, None] * runs.x * now.columns[:, 1],
-                  now.coefficients[:, 2, None] * runs.y * now.columns[:, 2]], axis=1)
+    d = np.stack(
+        [
+            now.coefficients[:, 1, None] * runs.x * now.columns[:, 1],
+            now.coefficients[:, 2, None] * runs.y * now.columns[:, 2],
+        ],
+        axis=1,
+    )
     used = now.columns * (now.coefficients > 0)[:, :, None]
     weighted = used * w[:, None, :]
     gram = weighted @ used.transpose(0, 2, 1) + np.eye(3) * (now.coefficients <= 0)[:, :, None]
@@ -159,7 +168,12 @@ def _gauss_newton(runs, now, w):
 
 def _select(choose, new, old):
     """The projection with rows from `new` where `choose`, else from `old`."""
-    pairs = ((new.coefficients, old.coefficients), (new.rss, old.rss), (new.columns, old.columns), (new.residual, old.residual))
+    pairs = (
+        (new.coefficients, old.coefficients),
+        (new.rss, old.rss),
+        (new.columns, old.columns),
+        (new.residual, old.residual),
+    )
     return Projection(*(np.where(choose.reshape((-1,) + (1,) * (n.ndim - 1)), n, o) for n, o in pairs))
 
 
@@ -194,7 +208,9 @@ def fit_varpro(N, D, loss, weights=None, starts: int = 8) -> Fit:
             parts.append(_named(runs, tt, got.coefficients))
         return {name: np.concatenate([q[name] for q in parts]) for name in parts[0]}
 
-    law = Chinchilla(**{n: max(params[n], 1e-300) if n in "AB" else params[n] for n in ("E", "A", "B", "alpha", "beta")})
+    law = Chinchilla(
+        **{n: max(params[n], 1e-300) if n in "AB" else params[n] for n in ("E", "A", "B", "alpha", "beta")}
+    )
     return Fit("varpro", law, params, float(inner.rss[k]), status, len(runs.x), refit=refit)
 
 

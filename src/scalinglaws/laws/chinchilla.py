@@ -69,8 +69,11 @@ class Chinchilla:
         With p = (A/N^α, B/D^β, E)/L the gradient is (p₁, p₂, p₃, −p₁ log N, −p₂ log D).
         """
         x, y = np.log(N), np.log(D)
-        terms = np.stack(np.broadcast_arrays(
-            self.A * np.exp(-self.alpha * x), self.B * np.exp(-self.beta * y), self.E + 0 * (x + y)))
+        terms = np.stack(
+            np.broadcast_arrays(
+                self.A * np.exp(-self.alpha * x), self.B * np.exp(-self.beta * y), self.E + 0 * (x + y)
+            )
+        )
         p1, p2, p3 = terms / terms.sum(0)
         return np.stack([p1, p2, p3, -p1 * x, -p2 * y], axis=-1)
 

@@ -107,7 +107,9 @@ class KaplanNS:
         ratio = self.alpha_N / self.alpha_S
         # C(L) = C(1)·L^{−1/α_C}: evaluate at L = 1, then invert.
         u, v = 1 / (1 + ratio), ratio / (1 + ratio)
-        at_one = 6 * (self.N_c * u ** (-1 / self.alpha_N)) * (self.S_c * v ** (-1 / self.alpha_S)) * batch.B_star
+        at_one = (
+            6 * (self.N_c * u ** (-1 / self.alpha_N)) * (self.S_c * v ** (-1 / self.alpha_S)) * batch.B_star
+        )
         C = np.asarray(C_min, float)[()]
         loss = (at_one / (C * PF_DAY)) ** self.compute_exponent(batch)
         N = self.N_c * (u * loss) ** (-1 / self.alpha_N)

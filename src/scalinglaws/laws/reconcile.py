@@ -117,8 +117,10 @@ class NonEmbeddingFrontier:
         loss = self.surface.predict(N_total, C[:, None] / (6 * N))
         best = loss.argmin(axis=1)
         x = np.log(C)
-        return (float(np.polyfit(x, np.log(N[best]), 1)[0]),
-                float(np.polyfit(x, np.log(loss.min(axis=1)), 1)[0]))
+        return (
+            float(np.polyfit(x, np.log(N[best]), 1)[0]),
+            float(np.polyfit(x, np.log(loss.min(axis=1)), 1)[0]),
+        )
 
     def loss_exponent_over(self, N_low: float, N_high: float, points: int = 400) -> float:
         """Slope of log L on log C over the range, L including E as in Kaplan's L ∝ C^{−.05}."""

@@ -13,13 +13,24 @@ def recovery(fig, table, truth, labels):
     """Estimates of a in every simulated study, a row a method, with the truth as a line."""
     ax = fig.subplots()
     rng = np.random.default_rng(0)
-    for k, (method, label) in enumerate(labels.items()):
+    for k, method in enumerate(labels):
         a = table.loc[table["method"] == method, "a"]
         ax.scatter(a, k + rng.uniform(-0.22, 0.22, len(a)), s=6, alpha=0.45, color=f"C{k}")
         ax.plot([a.mean()] * 2, [k - 0.33, k + 0.33], color=f"C{k}", lw=2.5)
     ax.axvline(truth, color="0.5", ls="--", lw=1.2)
-    ax.annotate(f"truth {truth:.4f}", (truth, len(labels) - 0.45), xytext=(4, 0), textcoords="offset points", fontsize=8.5)
-    ax.set(yticks=range(len(labels)), yticklabels=list(labels.values()), xlabel="estimated exponent a of N_opt ∝ C^a", ylim=(-0.5, len(labels) - 0.2))
+    ax.annotate(
+        f"truth {truth:.4f}",
+        (truth, len(labels) - 0.45),
+        xytext=(4, 0),
+        textcoords="offset points",
+        fontsize=8.5,
+    )
+    ax.set(
+        yticks=range(len(labels)),
+        yticklabels=list(labels.values()),
+        xlabel="estimated exponent a of N_opt ∝ C^a",
+        ylim=(-0.5, len(labels) - 0.2),
+    )
     ax.grid(axis="y", visible=False)
 
 
@@ -29,21 +40,46 @@ def digitised_profiles(fig, fit, runs, hoffmann_a):
     fitted.profiles(left, fit, runs)
     C = np.array([v.C for v in fit.valleys])
     wide = np.geomspace(C.min() / 2, GOPHER_FLOPS * 2, 50)
-    for k, (name, values, line) in enumerate((
+    for k, (name, values, line) in enumerate(
+        (
             ("N_opt (parameters)", [v.N for v in fit.valleys], fit.law.optimum(wide).N),
-            ("D_opt (tokens)", [v.D for v in fit.valleys], fit.law.optimum(wide).D))):
+            ("D_opt (tokens)", [v.D for v in fit.valleys], fit.law.optimum(wide).D),
+        )
+    ):
         right.scatter(C, values, s=16, color=f"C{k}")
         right.plot(wide, line, color=f"C{k}", label=f"{name} ∝ C^{(fit.params['a'], fit.params['b'])[k]:.3f}")
     right.axvline(GOPHER_FLOPS, color="0.5", ls="--", lw=1)
-    right.annotate("Gopher's budget", (GOPHER_FLOPS, C.min()), xytext=(-4, 0), textcoords="offset points", rotation=90, ha="right", fontsize=8)
-    right.set(xscale="log", yscale="log", xlabel="training compute C (FLOPs)", ylabel="parameters or tokens", ylim=(5e7, 1e13))
+    right.annotate(
+        "Gopher's budget",
+        (GOPHER_FLOPS, C.min()),
+        xytext=(-4, 0),
+        textcoords="offset points",
+        rotation=90,
+        ha="right",
+        fontsize=8,
+    )
+    right.set(
+        xscale="log",
+        yscale="log",
+        xlabel="training compute C (FLOPs)",
+        ylabel="parameters or tokens",
+        ylim=(5e7, 1e13),
+    )
     right.legend()
 
 
 def cloud(fig, samples, points):
     """Bootstrap refits in the (α, β) plane with published points and lines of equal a."""
     ax = fig.subplots()
-    ax.scatter(samples["alpha"], samples["beta"], s=3, alpha=0.25, color="C0", label="bootstrap refits", rasterized=True)
+    ax.scatter(
+        samples["alpha"],
+        samples["beta"],
+        s=3,
+        alpha=0.25,
+        color="C0",
+        label="bootstrap refits",
+        rasterized=True,
+    )
     alpha = np.linspace(0.29, 0.40, 50)
     for a in (0.44, 0.46, 0.48, 0.50, 0.52, 0.54, 0.56):
         beta = alpha * a / (1 - a)
@@ -51,7 +87,9 @@ def cloud(fig, samples, points):
         inside = (beta > 0.265) & (beta < 0.455)
         if inside.any():
             last = np.flatnonzero(inside)[-1]
-            ax.annotate(f"a = {a:.2f}", (alpha[last], beta[last]), fontsize=7, ha="right", va="bottom", color="0.5")
+            ax.annotate(
+                f"a = {a:.2f}", (alpha[last], beta[last]), fontsize=7, ha="right", va="bottom", color="0.5"
+            )
     for k, (label, (x, y)) in enumerate(points.items()):
         ax.plot(x, y, marker="sDo^"[k % 4], ms=8, ls="none", color=f"C{k + 1}", label=label)
     ax.set(xlabel="α (exponent of N)", ylabel="β (exponent of D)", xlim=(0.29, 0.40), ylim=(0.265, 0.455))
@@ -66,7 +104,11 @@ def table2(fig, rows):
         ax.plot([row.low, row.high], [-k, -k], color=colour, lw=3, alpha=0.55, solid_capstyle="butt")
         ax.plot(row.a, -k, "o" if row.who == "ours" else "D", color=colour, ms=6)
     ax.axvline(0.5, color="0.5", lw=0.8)
-    ax.set(yticks=-np.arange(len(rows)), yticklabels=rows["label"], xlabel="exponent a of N_opt ∝ C^a (80 % intervals)")
+    ax.set(
+        yticks=-np.arange(len(rows)),
+        yticklabels=rows["label"],
+        xlabel="exponent a of N_opt ∝ C^a (80 % intervals)",
+    )
     handles = [ax.plot([], [], "D", color="C1")[0], ax.plot([], [], "o", color="C0")[0]]
     ax.legend(handles, ["as published", "recomputed here"], loc="lower right")
     ax.grid(axis="y", visible=False)
@@ -86,7 +128,13 @@ def overlay(fig, lines, models):
     for row in models.itertuples():
         ax.annotate(row.name, (row.C, row.N), xytext=(6, -3), textcoords="offset points", fontsize=8)
     ax.axvline(GOPHER_FLOPS, color="0.5", ls="--", lw=0.8)
-    ax.set(xscale="log", yscale="log", xlabel="training compute C (FLOPs)", ylabel="parameters N", ylim=(1e8, 2e13))
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="training compute C (FLOPs)",
+        ylabel="parameters N",
+        ylim=(1e8, 2e13),
+    )
     ax.legend(loc="upper left")
 
 
@@ -117,9 +165,16 @@ def multiverse(fig, table, chosen):
     for column in ("objective", "data"):
         for value in dict.fromkeys(table[column]):
             at = x[table[column] == value]
-            bottom.scatter(at, np.full(len(at), len(labels)), s=12, color="C2" if column == "objective" else "C3")
+            bottom.scatter(
+                at, np.full(len(at), len(labels)), s=12, color="C2" if column == "objective" else "C3"
+            )
             labels.append(value)
-    bottom.set(yticks=range(len(labels)), yticklabels=labels, xlabel="specification, sorted by a", ylim=(-0.7, len(labels) - 0.3))
+    bottom.set(
+        yticks=range(len(labels)),
+        yticklabels=labels,
+        xlabel="specification, sorted by a",
+        ylim=(-0.7, len(labels) - 0.3),
+    )
     bottom.tick_params(axis="y", labelsize=7.5)
 
 
@@ -128,10 +183,21 @@ def bias(fig, table, drift):
     left, right = fig.subplots(1, 2, sharey=False)
     for ax, data in ((left, table), (right, drift)):
         for k, ((surface, method), g) in enumerate(data.groupby(["surface", "method"], sort=False)):
-            ax.plot(g["factor"], g["error"], marker="o" if method == "approach 2" else "s", ls="-" if method == "approach 2" else ":",
-                    color=f"C{k}", label=f"{surface}, {method}")
+            ax.plot(
+                g["factor"],
+                g["error"],
+                marker="o" if method == "approach 2" else "s",
+                ls="-" if method == "approach 2" else ":",
+                color=f"C{k}",
+                label=f"{surface}, {method}",
+            )
         ax.axhline(0, color="0.5", lw=0.8)
-        ax.set(xscale="log", xticks=[2, 4, 8, 16], xticklabels=["±2×", "±4×", "±8×", "±16×"], xlabel="width of the grid")
+        ax.set(
+            xscale="log",
+            xticks=[2, 4, 8, 16],
+            xticklabels=["±2×", "±4×", "±8×", "±16×"],
+            xlabel="width of the grid",
+        )
         ax.minorticks_off()
     left.set(ylabel="error of D_opt at 1e24 FLOPs (%)", title="centred grids")
     right.set(title="centre drifts threefold")
@@ -148,8 +214,20 @@ def local_exponent(fig, curves, kaplan_range, kaplan_exponent):
         ax.axhline(limits[0], color=f"C{k}", lw=0.7, ls=":")
         ax.axhline(limits[1], color=f"C{k}", lw=0.7, ls="--")
     ax.axhline(kaplan_exponent, color="C3", lw=1.2)
-    ax.annotate(f"Kaplan: {kaplan_exponent}", (N[-1], kaplan_exponent), xytext=(-2, 3), textcoords="offset points", ha="right", fontsize=8.5)
-    ax.set(xscale="log", xlabel="non-embedding parameters N", ylabel="local exponent d log N / d log C", ylim=(0.4, 1.02))
+    ax.annotate(
+        f"Kaplan: {kaplan_exponent}",
+        (N[-1], kaplan_exponent),
+        xytext=(-2, 3),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8.5,
+    )
+    ax.set(
+        xscale="log",
+        xlabel="non-embedding parameters N",
+        ylabel="local exponent d log N / d log C",
+        ylim=(0.4, 1.02),
+    )
     ax.legend(loc="upper right")
 
 
@@ -159,11 +237,33 @@ def staircase(fig, table):
     stages = list(dict.fromkeys(table["stage"]))
     for k, (dataset, g) in enumerate(table.groupby("dataset", sort=False)):
         x = np.array([stages.index(s) for s in g["stage"]]) + 0.12 * (k - 0.5)
-        ax.errorbar(x, g["a"], yerr=[g["a"] - g["low"], g["high"] - g["a"]], marker="o", ls="-", lw=1.2, capsize=3, label=dataset, color=f"C{k}")
+        ax.errorbar(
+            x,
+            g["a"],
+            yerr=[g["a"] - g["low"], g["high"] - g["a"]],
+            marker="o",
+            ls="-",
+            lw=1.2,
+            capsize=3,
+            label=dataset,
+            color=f"C{k}",
+        )
     for value, text in ((0.73, "Kaplan .73"), (0.50, "Hoffmann .50")):
         ax.axhline(value, color="0.5", ls="--", lw=0.8)
-        ax.annotate(text, (len(stages) - 0.6, value), xytext=(0, 3), textcoords="offset points", fontsize=8, ha="right")
-    ax.set(xticks=range(len(stages)), xticklabels=[s.replace(" ", "\n", 1) for s in stages], ylabel="exponent a (95 % interval)", xlim=(-0.5, len(stages) - 0.5))
+        ax.annotate(
+            text,
+            (len(stages) - 0.6, value),
+            xytext=(0, 3),
+            textcoords="offset points",
+            fontsize=8,
+            ha="right",
+        )
+    ax.set(
+        xticks=range(len(stages)),
+        xticklabels=[s.replace(" ", "\n", 1) for s in stages],
+        ylabel="exponent a (95 % interval)",
+        xlim=(-0.5, len(stages) - 0.5),
+    )
     ax.legend()
 
 
@@ -195,7 +295,11 @@ def extrapolation(fig, table):
         ax.scatter(g["C"], g["error"], s=9, alpha=0.7, color=f"C{k}", label=f"fitted to C ≤ {cut:.0e}")
         ax.axvline(cut, color=f"C{k}", lw=0.8, ls=":")
     ax.axhline(0, color="0.5", lw=0.8)
-    ax.set(xscale="log", xlabel="training compute C of the held-out run (FLOPs)", ylabel="predicted − measured loss (%)")
+    ax.set(
+        xscale="log",
+        xlabel="training compute C of the held-out run (FLOPs)",
+        ylabel="predicted − measured loss (%)",
+    )
     ax.legend()
 
 
@@ -204,9 +308,23 @@ def lifetime(fig, table, repeats):
     left, right = fig.subplots(1, 2)
     left.plot(table["inference_tokens"], table["N"], label="parameters N")
     left.plot(table["inference_tokens"], table["D"], label="training tokens D", ls="--")
-    left.set(xscale="log", yscale="log", xlabel="tokens served over the model's life", ylabel="parameters or tokens", title="same loss, least total compute")
+    left.set(
+        xscale="log",
+        yscale="log",
+        xlabel="tokens served over the model's life",
+        ylabel="parameters or tokens",
+        title="same loss, least total compute",
+    )
     left.legend()
     right.plot(repeats["epochs"], repeats["worth"], label="worth in fresh epochs")
-    right.plot(repeats["epochs"], repeats["epochs"], color="0.5", lw=0.8, ls="--", label="as if all were fresh")
-    right.set(xscale="log", yscale="log", xlabel="epochs over the same data", ylabel="equivalent fresh epochs", title="repeated data")
+    right.plot(
+        repeats["epochs"], repeats["epochs"], color="0.5", lw=0.8, ls="--", label="as if all were fresh"
+    )
+    right.set(
+        xscale="log",
+        yscale="log",
+        xlabel="epochs over the same data",
+        ylabel="equivalent fresh epochs",
+        title="repeated data",
+    )
     right.legend()

@@ -25,12 +25,33 @@ def surface(fig, fit, runs, budgets=None):
     c = np.geomspace(C.min() / 2, C.max() * 2, 160)
     n = np.geomspace(runs["N"].min() / 2, runs["N"].max() * 2, 160)
     grid = law.predict(n[:, None], c[None, :] / (6 * n[:, None]))
-    lines = left.contour(c, n, grid, levels=np.quantile(runs["loss"], np.linspace(0.02, 0.95, 9)), cmap="viridis_r", linewidths=0.9)
+    lines = left.contour(
+        c,
+        n,
+        grid,
+        levels=np.quantile(runs["loss"], np.linspace(0.02, 0.95, 9)),
+        cmap="viridis_r",
+        linewidths=0.9,
+    )
     left.clabel(lines, fmt="%.2f", fontsize=7)
-    left.scatter(C, runs["N"], c=runs["loss"], cmap="viridis_r", s=9, vmin=runs["loss"].min(), vmax=np.quantile(runs["loss"], 0.95))
+    left.scatter(
+        C,
+        runs["N"],
+        c=runs["loss"],
+        cmap="viridis_r",
+        s=9,
+        vmin=runs["loss"].min(),
+        vmax=np.quantile(runs["loss"], 0.95),
+    )
     left.plot(c, law.optimum(c).N, color="C1", lw=2, label="efficient frontier")
-    left.set(xscale="log", yscale="log", xlabel="training compute C (FLOPs)", ylabel="parameters N", title="contours of the fitted loss",
-             ylim=(n[0], n[-1]))
+    left.set(
+        xscale="log",
+        yscale="log",
+        xlabel="training compute C (FLOPs)",
+        ylabel="parameters N",
+        title="contours of the fitted loss",
+        ylim=(n[0], n[-1]),
+    )
     left.legend(loc="upper left")
 
     for colour, budget in zip(budget_colours(budgets), budgets, strict=False):
@@ -38,10 +59,17 @@ def surface(fig, fit, runs, budgets=None):
         right.scatter(runs["N"][near], runs["loss"][near], s=9, color=colour)
         slice_n = np.geomspace(law.optimum(budget).N / 30, law.optimum(budget).N * 30, 200)
         slice_n = slice_n[(slice_n > n[0]) & (slice_n < n[-1])]
-        right.plot(slice_n, law.predict(slice_n, budget / (6 * slice_n)), color=colour, lw=1.2, label=f"{budget:.0e}")
+        right.plot(
+            slice_n, law.predict(slice_n, budget / (6 * slice_n)), color=colour, lw=1.2, label=f"{budget:.0e}"
+        )
     right.plot(law.optimum(budgets).N, law.optimum(budgets).loss, color="C1", lw=2)
-    right.set(xscale="log", xlabel="parameters N", ylabel="loss (nats per token)", title="IsoFLOP slices",
-              ylim=(runs["loss"].min() * 0.97, np.quantile(runs["loss"], 0.97) * 1.05))
+    right.set(
+        xscale="log",
+        xlabel="parameters N",
+        ylabel="loss (nats per token)",
+        title="IsoFLOP slices",
+        ylim=(runs["loss"].min() * 0.97, np.quantile(runs["loss"], 0.97) * 1.05),
+    )
     right.legend(title="C (FLOPs)", fontsize=7, title_fontsize=7, ncols=2)
 
 
@@ -71,7 +99,13 @@ def profiles(ax, fit, runs):
         ax.scatter(sizes, runs["loss"][near], s=9, color=colour)
         x = np.linspace(np.log(sizes.min()), np.log(sizes.max()), 100)
         if np.isfinite(v.N):
-            ax.plot(np.exp(x), v.loss + v.curvature * (x - np.log(v.N)) ** 2, color=colour, lw=1.1, label=f"{v.C:.1e}")
+            ax.plot(
+                np.exp(x),
+                v.loss + v.curvature * (x - np.log(v.N)) ** 2,
+                color=colour,
+                lw=1.1,
+                label=f"{v.C:.1e}",
+            )
             ax.plot(v.N, v.loss, marker="D", ms=5, color="C1", ls="none")
     ax.set(xscale="log", xlabel="parameters N", ylabel="loss (nats per token)")
     ax.legend(title="C (FLOPs)", fontsize=6.5, title_fontsize=7, ncols=2)
@@ -83,7 +117,9 @@ def curves(ax, fit, runs):
     labels = runs["run"] if "run" in runs else runs["N"]
     for _, rows in runs.groupby(labels, sort=True):
         order = np.argsort(C[rows.index])
-        ax.plot(np.asarray(C[rows.index])[order], np.asarray(rows["loss"])[order], lw=0.6, alpha=0.6, color="C5")
+        ax.plot(
+            np.asarray(C[rows.index])[order], np.asarray(rows["loss"])[order], lw=0.6, alpha=0.6, color="C5"
+        )
     ax.plot(fit.C, fit.loss, color="C1", lw=1.6, label="envelope")
     ax.set(xscale="log", xlabel="training compute C (FLOPs)", ylabel="loss (nats per token)")
     ax.legend()
