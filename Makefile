@@ -19,7 +19,7 @@ setup: $(READY) ## install the locked environment into .venv (done by the other 
 book: $(READY) ## execute what changed, check the claims, render the site (PROFILE=smoke|cpu|gpu)
 	@$(PY) -m scalinglaws book --profile $(PROFILE)
 test: $(READY) ## run the tests
-	@$(PY) -m pytest -n auto --cov=scalinglaws --cov-report=term:skip-covered
+	@$(PY) -m pytest -n auto --dist loadgroup --cov=scalinglaws --cov-report=term:skip-covered
 lint: $(READY) ## check code, notebooks, spelling and the workflow
 	@$(PY) -m scalinglaws lint
 serve: $(READY) ## serve the site on http://localhost:8000

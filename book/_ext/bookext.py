@@ -100,7 +100,7 @@ class Scorecard(SphinxDirective):
             f"<p>{len(data['claims'])} claims: {summary}. Profile: {data['profile']}.</p>"
             f'<form class="scorecard-filter" aria-label="Filter the claims">{selects}'
             '<label>text <input type="search" data-filter="text"></label> <output></output></form>'
-            '<div class="book-table" role="region" tabindex="0" aria-label="All claims and their verdicts"><table id="scorecard"><thead><tr>'
+            '<div class="book-table" role="region" tabindex="0" aria-label="All claims and their verdicts"><table id="claims-table"><thead><tr>'
             + "".join(
                 f'<th scope="col">{h}</th>'
                 for h in (
@@ -175,6 +175,14 @@ def mathjax(app, config):
     config.book_repository = repository() or ""
 
 
+def without_thebe(app):
+    """Keep sphinx-thebe's script out: its live cells would load code from another host, and it is written twice."""
+    for listeners in app.events.listeners.values():
+        for listener in list(listeners):
+            if getattr(listener.handler, "__name__", "") == "init_thebe_core":
+                app.disconnect(listener.id)
+
+
 def page_context(app, pagename, templatename, context, doctree):
     """Launch and source links to the chapter's real files, and the execution record in the footer."""
     chapter = pagename.removeprefix("book/chapters/") if pagename.startswith("book/chapters/") else None
@@ -211,6 +219,11 @@ def page_context(app, pagename, templatename, context, doctree):
         )
 
 
+def tidy(app, exception):
+    """Remove a template of the theme that is copied among the static files."""
+    (Path(app.outdir) / "_static" / "webpack-macros.html").unlink(missing_ok=True)
+
+
 def setup(app):
     """Register everything."""
     app.add_config_value("book_repository", "", "html")
@@ -218,5 +231,7 @@ def setup(app):
     app.add_directive("scorecard", Scorecard)
     app.add_directive("execution-record", ExecutionRecord)
     app.connect("config-inited", mathjax, priority=900)
+    app.connect("config-inited", lambda app, config: without_thebe(app), priority=950)
     app.connect("html-page-context", page_context, priority=900)
+    app.connect("build-finished", tidy)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

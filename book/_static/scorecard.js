@@ -10,7 +10,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   const form = document.querySelector(".scorecard-filter");
   if (!form) return;
-  const rows = [...document.querySelectorAll("#scorecard tbody tr")];
+  const rows = [...document.querySelectorAll("#claims-table tbody tr")];
   const apply = () => {
     const want = {};
     form.querySelectorAll("[data-filter]").forEach((f) => { want[f.dataset.filter] = f.value.trim().toLowerCase(); });

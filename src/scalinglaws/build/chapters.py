@@ -19,15 +19,18 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import jupytext
-import nbformat
 import yaml
 
 from .. import datasets
 from ..datasets import registry
 from ..paths import root
 
+if TYPE_CHECKING:
+    import nbformat
+
+# jupytext and nbformat take two seconds to import: a build with nothing to do must not.
 PROFILES = ("smoke", "cpu", "gpu")
 
 
@@ -42,6 +45,8 @@ def names() -> list[str]:
 
 def source(name: str) -> nbformat.NotebookNode:
     """The chapter as a notebook without outputs."""
+    import jupytext
+
     return jupytext.read(root() / "notebooks" / f"{name}.md")
 
 
@@ -70,13 +75,16 @@ def _file_hash(relative: str) -> str:
     return _hash(path.read_bytes()) if path.is_file() else "absent"
 
 
-def code_key(name: str, profile: str) -> dict:
-    """The part of the key that is known before a run."""
+def _code_hash(name: str) -> str:
     cells = [
         (c.source, sorted(c.metadata.get("tags", []))) for c in source(name).cells if c.cell_type == "code"
     ]
+    return _hash(json.dumps(cells).encode())
+
+
+def _outer_key(name: str, profile: str) -> dict:
+    """The parts of the key that need no parsing."""
     return {
-        "code": _hash(json.dumps(cells).encode()),
         "parameters": parameters(name, profile),
         "lock": _file_hash("requirements.lock"),
         "python": platform.python_version(),
@@ -90,7 +98,10 @@ def stale(name: str, profile: str) -> str | None:
         kept = json.loads((folder / "key.json").read_text())
     except (OSError, ValueError):
         return "never executed"
-    for part, value in code_key(name, profile).items():
+    # Unchanged text needs no parsing; changed text may still have the same code.
+    text_is_kept = kept.get("source") == _file_hash(f"notebooks/{name}.md")
+    known = _outer_key(name, profile) | ({} if text_is_kept else {"code": _code_hash(name)})
+    for part, value in known.items():
         if kept.get(part) != value:
             return {
                 "code": "its code changed",
@@ -98,6 +109,10 @@ def stale(name: str, profile: str) -> str | None:
                 "lock": "requirements.lock changed",
                 "python": "another Python",
             }[part]
+    if not text_is_kept:
+        (folder / "key.json").write_text(
+            json.dumps(kept | {"source": _file_hash(f"notebooks/{name}.md")}, indent=1)
+        )
     for path, digest in kept["files"].items():
         if _file_hash(path) != digest:
             return f"{path} changed"
@@ -109,13 +124,14 @@ def stale(name: str, profile: str) -> str | None:
 
 def execute(name: str, profile: str) -> dict:
     """Run a chapter under a profile; keep the result only if every cell succeeds. Returns its passport."""
+    import nbformat
     from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
 
     chosen = parameters(name, profile)
     notebook = source(name)
     _check_parameters(name, profile, notebook, chosen)
-    key = code_key(name, profile)
+    key = _outer_key(name, profile) | {"code": _code_hash(name), "source": _file_hash(f"notebooks/{name}.md")}
     final = executed_folder(name, profile)
     final.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=final.parent) as temporary:
@@ -206,6 +222,8 @@ def read_records(folder: Path, kind: str) -> list[dict]:
 
 def page(name: str, profile: str) -> nbformat.NotebookNode:
     """The source's cells with the kept outputs: what the site renders. Metadata that changes by itself is dropped."""
+    import nbformat
+
     notebook = source(name)
     executed = nbformat.read(executed_folder(name, profile) / "notebook.ipynb", as_version=4)
     outputs = [
@@ -240,6 +258,8 @@ def _with_value(line: str, chosen: dict) -> str:
 
 def place(name: str, profile: str) -> None:
     """Write the page and its figures under book/chapters/, replacing what was there."""
+    import nbformat
+
     target = root() / "book" / "chapters"
     (target / "figures").mkdir(parents=True, exist_ok=True)
     text = nbformat.writes(page(name, profile))
@@ -251,9 +271,29 @@ def place(name: str, profile: str) -> None:
         shutil.copyfile(figure, target / "figures" / figure.name)
 
 
-def clear_placed() -> None:
-    """Remove what earlier builds placed, so that no page or figure outlives its chapter."""
-    shutil.rmtree(root() / "book" / "chapters", ignore_errors=True)
+def place_all(profile: str) -> bool:
+    """Place every chapter and nothing else, so that no page or figure outlives its source.
+
+    Returns False, having done nothing, when the pages already stand for these sources and runs.
+    """
+    stored = root() / "_build" / "placed.json"
+    key = {"profile": profile}
+    for name in names():
+        run = _file_hash(str(executed_folder(name, profile).relative_to(root()) / "key.json"))
+        key[name] = [_file_hash(f"notebooks/{name}.md"), run]
+    pages = root() / "book" / "chapters"
+    if (
+        stored.is_file()
+        and json.loads(stored.read_text()) == key
+        and {p.stem for p in pages.glob("*.ipynb")} == set(names())
+    ):
+        return False
+    stored.unlink(missing_ok=True)
+    shutil.rmtree(pages, ignore_errors=True)
+    for name in names():
+        place(name, profile)
+    stored.write_text(json.dumps(key))
+    return True
 
 
 def run_all(profile: str, say=print) -> list[str]:

@@ -12,8 +12,6 @@ import re
 import subprocess
 from pathlib import Path
 
-import nbformat
-
 from ..paths import root
 from . import chapters
 
@@ -82,6 +80,8 @@ def _first_cell() -> str:
 
 def write(folder: str | Path, profile: str) -> list[Path]:
     """NAME.ipynb (no outputs) and executed/NAME.ipynb for every chapter. Returns the paths."""
+    import nbformat
+
     folder = Path(folder)
     (folder / "executed").mkdir(parents=True, exist_ok=True)
     written = []

@@ -32,6 +32,7 @@ def read_runs(path: str | Path, *, max_rows: int = MAX_ROWS, check_order: bool =
         table = pd.read_csv(
             path,
             dtype=str,
+            header=None,
             keep_default_na=False,
             skip_blank_lines=False,
             skipinitialspace=True,
@@ -42,10 +43,13 @@ def read_runs(path: str | Path, *, max_rows: int = MAX_ROWS, check_order: bool =
             f"{path}: the file is empty; it needs a header line N,D,loss and a row per run"
         ) from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: not a comma-separated text table ({str(error).strip().splitlines()[-1]})"
-        ) from None
-    table.columns = [str(c).strip() for c in table.columns]
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(f"{path}: not a comma-separated text table ({reason})") from None
+    header, table = [str(c).strip() for c in table.iloc[0]], table.iloc[1:].reset_index(drop=True)
+    repeated = [c for c in ("N", "D", "loss", "C", "run") if header.count(c) > 1]
+    if repeated:
+        raise UserError(f"{path}: line 1: column {repeated[0]} appears twice; keep one")
+    table.columns = header
     while len(table) and (table.iloc[-1] == "").all():
         table = table.iloc[:-1]
     _columns(path, table)
@@ -70,9 +74,6 @@ def read_runs(path: str | Path, *, max_rows: int = MAX_ROWS, check_order: bool =
 def _columns(path, table):
     missing = [c for c in ("N", "D", "loss") if c not in table.columns]
     if not missing:
-        repeated = [c for c in ("N", "D", "loss", "C") if list(table.columns).count(c) > 1]
-        if repeated:
-            raise UserError(f"{path}: line 1: column {repeated[0]} appears twice; keep one")
         return
     header = " ".join(table.columns)
     for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
@@ -146,19 +147,34 @@ def check_enough(path, runs: pd.DataFrame, method: str) -> None:
             f"{path}: {len(runs)} rows; {method} has five unknowns or two frontiers and needs at least {least}"
         )
     C = runs["C"] if "C" in runs else 6 * runs["N"] * runs["D"]
-    for name in ("N", "D"):
-        if runs[name].nunique() < 3:
-            raise UserError(
-                f"{path}: column {name} has {runs[name].nunique()} different value(s); a law in N and D needs three"
-            )
     if C.max() / C.min() < 1.5:
         raise UserError(
             f"{path}: columns N and D: all runs have one budget, C = {np.sqrt(C.max() * C.min()):.3g} FLOPs; "
             "add runs at other budgets"
         )
+    for name in ("N", "D"):
+        if runs[name].nunique() < 3:
+            raise UserError(
+                f"{path}: column {name} has {runs[name].nunique()} different value(s); a law in N and D needs three"
+            )
     if method == "isoflop":
         budget = group_budgets(C)
+        spread = C.groupby(budget).transform(lambda c: c.max() / c.min())
+        if spread.max() > 1.5:
+            row = int(np.argmax(spread > 1.5))
+            raise UserError(
+                f"{path}: line {row + 2}: columns N and D: the budgets run into each other (C varies "
+                f"{spread.iloc[row]:.2g}-fold where no gap separates two budgets); isoflop needs runs at a few "
+                "budgets, use --method surface for scattered ones"
+            )
         sizes = runs.groupby(budget)["N"].nunique()
+        alone = ~np.isin(budget, sizes.index[sizes >= 3])
+        if alone.mean() > 1 / 3:
+            row = int(np.argmax(alone))
+            raise UserError(
+                f"{path}: line {row + 2}: columns N and D: this run and {int(alone.sum()) - 1} others have fewer "
+                "than two companions at their budget; use --method surface for scattered runs"
+            )
         if (sizes >= 3).sum() < 2:
             raise UserError(
                 f"{path}: column N: {int((sizes >= 3).sum())} of {len(sizes)} budgets have three sizes or more; "

@@ -1,0 +1,71 @@
+"""Shared fixtures, and a last word on what was not run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scalinglaws import datasets
+from scalinglaws.fit import simulate
+from scalinglaws.laws import Chinchilla
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Skipped tests are named at the end, so that nobody takes them for passed."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.section(f"NOT RUN: {len(skipped)} tests", sep="!", red=True, bold=True)
+        reasons: dict[str, list[str]] = {}
+        for report in skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            reasons.setdefault(reason.removeprefix("Skipped: "), []).append(report.nodeid)
+        for reason, tests in reasons.items():
+            terminalreporter.write_line(f"{len(tests)} not run: {reason}", red=True)
+            for name in sorted({t.split("::")[0] for t in tests}):
+                terminalreporter.write_line(f"    {name}")
+
+
+@pytest.fixture(scope="session")
+def epoch():
+    """The 240 digitised runs, or a skip where the data cannot be had."""
+    return _needed("epoch").query("kept240")
+
+
+def _needed(name):
+    try:
+        return datasets.load(name)
+    except datasets.DataMissing as error:
+        if os.environ.get("SCALINGLAWS_REQUIRE_DATA"):
+            raise
+        pytest.skip(f"dataset missing (set SCALINGLAWS_MIRROR or run make data): {str(error).split(':')[0]}")
+
+
+@pytest.fixture(scope="session")
+def needed():
+    """Load a table or skip."""
+    return _needed
+
+
+@pytest.fixture(scope="session")
+def surface_law():
+    """A law with unequal exponents, unlike the published ones."""
+    return Chinchilla(E=1.7, A=300.0, B=900.0, alpha=0.31, beta=0.36)
+
+
+@pytest.fixture(scope="session")
+def noiseless(surface_law):
+    """IsoFLOP runs without noise on that law."""
+    sizes = np.geomspace(5e7, 2e10, 40)
+    return simulate.isoflop_runs(surface_law, sizes)
+
+
+@pytest.fixture(scope="session")
+def noisy(noiseless):
+    """The same runs with 1 % noise: (N, D, loss)."""
+    loss = simulate.with_noise(noiseless, 0.01, np.random.default_rng(7))
+    return noiseless.N, noiseless.D, loss

@@ -1,0 +1,164 @@
+"""The ledger: parsing, verdicts, and what makes a build fail."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+import yaml
+
+from scalinglaws import claims, paths
+
+GOOD = {
+    "id": "p.x", "locator": "Table 1", "statement": "x is two", "published": 2.0, "estimand": "x", "evidence": ["analytic"],
+    "tolerance": {"abs": 0.1, "why": "because"}, "expected": "reproduced", "chapter": "c",
+}  # fmt: skip
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch):
+    """Write a ledger of claims and use it."""
+
+    def write(*entries):
+        folder = tmp_path / "data" / "claims"
+        folder.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / "registry.toml").write_text("")
+        document = {"paper": "P (2000)", "title": "T", "cite": "p", "link": "l", "claims": list(entries)}
+        (folder / "p.yaml").write_text(yaml.safe_dump(document))
+        monkeypatch.setenv("SCALINGLAWS_ROOT", str(tmp_path))
+        claims.ledger.cache_clear()
+        return tmp_path
+
+    yield write
+    claims.ledger.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "inside", "outside"),
+    [
+        ({"abs": 0.1}, (1.901, 2.099), (1.89, 2.11)),
+        ({"rel": 0.1}, (1.801, 2.199), (1.79, 2.21)),
+        ({"range": [1, 3]}, (1, 3), (0.99, 3.01)),
+    ],
+)
+def test_tolerances_decide(ledger, tolerance, inside, outside):
+    ledger(GOOD | {"tolerance": tolerance | {"why": "w"}})
+    for value in inside:
+        assert claims.check("p.x", value).verdict == "reproduced"
+    for value in outside:
+        assert claims.check("p.x", value).verdict == "discrepant"
+
+
+def test_qualitative_claims_hold_or_not(ledger):
+    ledger(GOOD | {"published": True, "tolerance": {"holds": True, "why": "w"}})
+    assert claims.check("p.x", True).verdict == "reproduced"
+    assert claims.check("p.x", False).verdict == "discrepant"
+
+
+def test_unsettled_claims_are_not_overruled(ledger):
+    ledger(GOOD | {"unsettled": "beyond our compute", "because": "too big"})
+    assert claims.check("p.x", 2.0).verdict == "beyond our compute"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tolerance": {"abs": 1}}, "tolerance with exactly one of"),
+        ({"tolerance": {"abs": 1, "rel": 1, "why": "w"}}, "tolerance with exactly one of"),
+        ({"expected": "maybe"}, "'maybe' is not a verdict"),
+        ({"evidence": ["hearsay"]}, "'hearsay' is not an evidence kind"),
+        ({"unsettled": "beyond our compute"}, "needs because"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_malformed_claims_are_named(ledger, change, message):
+    ledger(GOOD | change)
+    with pytest.raises(claims.LedgerError, match=rf"p\.yaml: claim p\.x.*{message}"):
+        claims.ledger()
+
+
+def test_missing_fields_duplicates_and_bad_yaml(ledger):
+    ledger({k: v for k, v in GOOD.items() if k != "estimand"})
+    with pytest.raises(claims.LedgerError, match="lacks estimand"):
+        claims.ledger()
+    folder = ledger(GOOD, GOOD)
+    with pytest.raises(claims.LedgerError, match="appears twice"):
+        claims.ledger()
+    (folder / "data" / "claims" / "p.yaml").write_text("claims: {a: b: c}")
+    claims.ledger.cache_clear()
+    with pytest.raises(claims.LedgerError, match=r"p\.yaml: not YAML"):
+        claims.ledger()
+
+
+def test_numbers_in_scientific_notation_are_numbers(ledger):
+    ledger(GOOD | {"published": "4.41e24", "tolerance": {"rel": "1e-2", "why": "w"}, "scale": {"paper": "5.76e23", "ours": "1e20"}})
+    claim = claims.ledger()["p.x"]
+    assert claim.published == 4.41e24
+    assert claim.decades == pytest.approx(3.76, abs=0.01)
+    assert "3.8" in claims.gap(claim)
+
+
+def test_check_refuses_nonsense(ledger):
+    ledger(GOOD | {"evidence": ["analytic", "simulated"]})
+    with pytest.raises(claims.LedgerError, match="no claim 'p.y'"):
+        claims.check("p.y", 1)
+    with pytest.raises(claims.LedgerError, match="evidence must be one of analytic, simulated"):
+        claims.check("p.x", 1)
+    with pytest.raises(claims.LedgerError, match="value is nan"):
+        claims.check("p.x", float("nan"), evidence="analytic")
+
+
+def test_checks_are_recorded_and_compared(ledger, tmp_path, monkeypatch):
+    ledger(GOOD, GOOD | {"id": "p.y"}, GOOD | {"id": "p.z", "chapter": "other"})
+    monkeypatch.setenv("SCALINGLAWS_RECORD", str(tmp_path))
+    claims.check("p.x", 2.05, (1.9, 2.2))
+    records = [json.loads(line) for line in (tmp_path / "claims.jsonl").read_text().splitlines()]
+    assert records == [{"id": "p.x", "value": 2.05, "interval": [1.9, 2.2], "evidence": "analytic", "verdict": "reproduced", "note": ""}]
+    errors, notes = claims.compare({"c": records})
+    assert errors == ["p.y: never checked in chapter c"]
+    claims.not_run("p.y", "data missing: epoch")
+    records = [json.loads(line) for line in (tmp_path / "claims.jsonl").read_text().splitlines()]
+    assert claims.compare({"c": records}) == ([], ["p.y: not run (data missing: epoch)"])
+    assert claims.compare({"c": records}, allow_not_run=False) == (["p.y: not run (data missing: epoch)"], [])
+    claims.check("p.y", 9)
+    errors, _ = claims.compare({"c": [json.loads(line) for line in (tmp_path / "claims.jsonl").read_text().splitlines()]})
+    assert errors == ["p.y: checked 2 times in chapter c"]
+
+
+def test_a_changed_verdict_is_an_error_that_says_what_to_do(ledger):
+    ledger(GOOD)
+    errors, _ = claims.compare({"c": [claims.check("p.x", 3.0).to_record()]})
+    assert len(errors) == 1
+    assert "'discrepant' where the ledger expects 'reproduced'" in errors[0]
+    assert "change `expected` in the same commit" in errors[0]
+
+
+def test_a_result_displays_what_a_reader_needs(ledger):
+    ledger(GOOD | {"statement": "x < y & z"})
+    text = claims.check("p.x", 2.05, (1.9, 2.2), note="see above")._repr_html_()
+    for part in ('id="claim-p.x"', "x &lt; y &amp; z", "2.05 (1.9 to 2.2)", "± 0.1: because", "Table 1: 2", "see above", "reproduced"):
+        assert part in text
+
+
+def test_scorecard_rows_join_claims_and_results(ledger):
+    ledger(GOOD, GOOD | {"id": "p.y"})
+    rows = claims.rows({"c": [claims.check("p.x", 2.0).to_record()]})
+    assert [(r["id"], r["verdict"]) for r in rows] == [("p.x", "reproduced"), ("p.y", "not run")]
+
+
+def test_the_books_own_ledger():
+    claims.ledger.cache_clear()
+    everything = claims.ledger()
+    assert len(everything) >= 40
+    per_paper = Counter(c.paper for c in everything.values())
+    assert set(per_paper) == {p["paper"] for p in claims.papers().values()}
+    assert all(any(y in paper for y in ("2022", "2024", "2026")) for paper in per_paper)
+    source = {p.stem: p.read_text() for p in (paths.root() / "notebooks").glob("*.md")}
+    for claim in everything.values():
+        assert claim.chapter in source
+        # each is tested by exactly one line of its chapter
+        literal = f'"{claim.id}"'
+        assert source[claim.chapter].count(literal) == 1, claim.id
+    bib = (paths.root() / "book" / "references.bib").read_text()
+    assert all(f"{{{p['cite']}," in bib for p in claims.papers().values())

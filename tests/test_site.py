@@ -1,0 +1,266 @@
+"""The rendered site in a real browser: no error, no outside request, nothing dangling, accessible.
+
+The site is a smoke build made in a copy of the checkout, or the one that `SCALINGLAWS_SITE`
+names. Needs Chromium.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin
+
+import pytest
+
+from scalinglaws.paths import root
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+REASON = "no Chromium found (Debian: apt-get install chromium)"
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("site")]
+PAGES = ["book/index.html", "book/chapters/chinchilla.html", "book/scorecard.html", "book/reproduce.html",
+         "book/notation.html", "book/glossary.html", "book/bibliography.html"]  # fmt: skip
+# What axe finds in sphinx-book-theme's own chrome and in docutils' citations, on any page of any book.
+THEME = {"aria-deprecated-role", "label-content-name-mismatch", "region", "landmark-unique", "landmark-no-duplicate-banner", "landmark-main-is-top-level",
+         "landmark-no-duplicate-main", "landmark-banner-is-top-level", "aria-allowed-role", "link-in-text-block"}  # fmt: skip
+THEME_CONTRAST = re.compile(r"headerlink|caption-number|prev-next|sidebar|search|toc|btn|navbar|footer|\bo\b|\bc1\b|highlight|class=\"[a-z]{1,2}\"")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """Folder of the site under test."""
+    if named := os.environ.get("SCALINGLAWS_SITE"):
+        folder = (root() / named).resolve()
+        assert (folder / "index.html").is_file(), f"{folder}: make book first"
+        return folder
+    copy = tmp_path_factory.mktemp("checkout")
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root(), capture_output=True, text=True)
+    if listed.returncode:
+        names = [str(p.relative_to(root())) for top in ("src", "notebooks", "book", "data") for p in (root() / top).rglob("*") if p.is_file()]
+        names += ["_config.yml", "_toc.yml", "requirements.lock"]
+    else:
+        names = listed.stdout.split("\0")
+    for name in filter(None, names):
+        if (root() / name).is_file() and not name.startswith("book/chapters"):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root() / name, copy / name)
+    clean = {k: v for k, v in os.environ.items() if k not in ("SCALINGLAWS_REQUIRE_DATA",) and not k.startswith("COV_")}
+    environment = clean | {"SCALINGLAWS_ROOT": str(copy), "PYTHONPATH": str(copy / "src")}
+    build = [sys.executable, "-m", "scalinglaws", "book", "--profile", "smoke"]
+    found = subprocess.run(build, cwd=copy, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
+    return copy / "_build" / "html"
+
+
+class Links(HTMLParser):
+    """Targets and anchors of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.links, self.ids, self.sources = [], set(), []
+
+    def handle_starttag(self, tag, attributes):
+        a = dict(attributes)
+        if a.get("id"):
+            self.ids.add(a["id"])
+        if tag == "a" and a.get("href"):
+            self.links.append(a["href"])
+        for key in ("src", "href"):
+            if tag in ("img", "script", "link", "iframe", "source") and a.get(key):
+                self.sources.append((tag, a.get("rel", ""), a[key]))
+
+
+def parsed(path: Path) -> Links:
+    page = Links()
+    page.feed(path.read_text(encoding="utf-8"))
+    return page
+
+
+def test_every_internal_link_figure_and_download_resolves(site):
+    pages = {p.relative_to(site).as_posix(): parsed(p) for p in site.rglob("*.html")}
+    assert set(PAGES) <= set(pages)
+    broken, checked = [], 0
+    for name, page in pages.items():
+        for target in [*page.links, *(t for _, rel, t in page.sources if rel not in ("canonical",))]:
+            if re.match(r"^(https?:|mailto:|data:|javascript:)", target) or target in ("#", ""):
+                continue
+            where, fragment = urldefrag(urljoin(f"/{name}", target))
+            path = unquote(where).lstrip("/").split("?")[0] or name
+            checked += 1
+            if not (site / path).is_file() and not (site / path / "index.html").is_file():
+                broken.append(f"{name} → {target}")
+            elif fragment and path in pages and unquote(fragment) not in pages[path].ids:
+                broken.append(f"{name} → {target} (no such anchor)")
+    assert checked > 200
+    assert not broken, broken[:10]
+
+
+def test_no_page_refers_to_another_host_for_its_parts(site):
+    for path in site.rglob("*.html"):
+        for tag, rel, target in parsed(path).sources:
+            if rel != "canonical":
+                assert not re.match(r"^(https?:)?//", target), f"{path.name}: {tag} {target}"
+
+
+def test_pages_hold_no_path_of_the_machine_and_no_stray_output(site):
+    for name in PAGES:
+        text = (site / name).read_text(encoding="utf-8")
+        assert str(root()) not in text, name
+        assert "Traceback (most recent call last)" not in text, name
+        assert "Warning:" not in text, name
+        assert "output stderr" not in text, name
+        assert "{glue" not in text, name
+
+
+def test_every_figure_has_both_variants_and_alternative_text(site):
+    text = (site / "book/chapters/chinchilla.html").read_text(encoding="utf-8")
+    figures = re.findall(r"<figure.*?</figure>", text, flags=re.S)
+    drawn = [f for f in figures if ".light.svg" in f]
+    assert len(figures) >= 14
+    for f in drawn:
+        alts = re.findall(r'<img alt="([^"]+)"', f)
+        assert len(alts) == 2
+        assert alts[0] == alts[1]
+        assert "figcaption" in f
+        assert ".dark.svg" in f
+
+
+def test_scorecard_leads_to_every_claim(site):
+    from scalinglaws.claims import ledger
+
+    page = parsed(site / "book/scorecard.html")
+    chapter = parsed(site / "book/chapters/chinchilla.html")
+    for claim in ledger().values():
+        assert f"chapters/{claim.chapter}.html#claim-{claim.id}" in page.links
+        assert f"claim-{claim.id}" in chapter.ids
+    text = (site / "book/scorecard.html").read_text(encoding="utf-8")
+    assert len(re.findall(r"<small>(?:<a [^>]+>)?line \d+", text)) == len(ledger())
+
+
+@pytest.fixture(scope="session")
+def server(site):
+    handler = functools.partial(Quiet, directory=str(site))
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{httpd.server_port}"
+    httpd.shutdown()
+    httpd.server_close()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if CHROMIUM is None:
+        if os.environ.get("SCALINGLAWS_REQUIRE_BROWSER"):
+            pytest.fail(REASON)
+        pytest.skip(REASON)
+    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync.sync_playwright() as p:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+                 "--disable-component-update", "--disable-sync"]  # fmt: skip
+        chromium = p.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield chromium
+        chromium.close()
+
+
+def open_page(browser, server, name, **options):
+    """A loaded page with what it asked for and complained about."""
+    page = browser.new_page(**options)
+    seen = {"outside": [], "errors": [], "failed": []}
+    page.on("request", lambda r: seen["outside"].append(r.url) if not r.url.startswith((server, "data:", "blob:")) else None)
+    page.on("console", lambda m: seen["errors"].append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: seen["errors"].append(str(e)))
+    page.on("response", lambda r: seen["failed"].append(r.url) if r.status >= 400 else None)
+    page.goto(f"{server}/{name}", wait_until="networkidle")
+    return page, seen
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_load_without_errors_or_outside_requests(browser, server, name):
+    page, seen = open_page(browser, server, name)
+    assert seen == {"outside": [], "errors": [], "failed": []}
+    assert page.locator("h1").count() == 1
+    assert page.locator("img").evaluate_all("all => all.filter(i => i.offsetParent && i.complete && !i.naturalWidth).length") == 0
+    page.close()
+
+
+def test_mathematics_renders(browser, server):
+    page, _ = open_page(browser, server, "book/chapters/chinchilla.html")
+    page.wait_for_selector("mjx-container", timeout=30_000)
+    page.wait_for_function("document.querySelectorAll('.math').length <= document.querySelectorAll('mjx-container').length", timeout=30_000)
+    assert page.locator("mjx-merror").count() == 0
+    assert page.locator("mjx-container").count() > 50
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_one_variant_of_each_figure_shows_with_its_caption(browser, server, scheme):
+    page, _ = open_page(browser, server, "book/chapters/chinchilla.html", color_scheme=scheme)
+    counts = page.evaluate("""() => [...document.querySelectorAll('figure')].filter(f => f.querySelector('img.dark-light')).map(f => [
+        [...f.querySelectorAll('img')].filter(i => i.offsetParent).map(i => i.className.includes('book-dark') ? 'dark' : 'light').join(),
+        !!f.querySelector('figcaption').offsetParent])""")
+    assert counts
+    assert all(c == [scheme, True] for c in counts), Counter(map(str, counts))
+    page.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_wider_than_a_phone(browser, server, name):
+    page, _ = open_page(browser, server, name, viewport={"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 391
+    page.close()
+
+
+def test_scorecard_filters(browser, server):
+    page, _ = open_page(browser, server, "book/scorecard.html")
+    rows = page.locator("#claims-table tbody tr")
+    total = rows.count()
+    page.select_option('[data-filter="paper"]', label="Czech (2026)")
+    shown = page.locator("#claims-table tbody tr:not([hidden])").count()
+    assert 0 < shown < total
+    assert page.locator(".scorecard-filter output").inner_text() == f"{shown} of {total}"
+    page.fill('[data-filter="text"]', "drift")
+    assert page.locator("#claims-table tbody tr:not([hidden])").count() == 1
+    page.close()
+
+
+def test_a_link_to_a_claim_opens_it(browser, server):
+    page, _ = open_page(browser, server, "book/chapters/chinchilla.html#claim-czech.drift")
+    assert page.evaluate("document.getElementById('claim-czech.drift').open")
+    page.close()
+
+
+def test_solutions_are_folded_and_open(browser, server):
+    page, _ = open_page(browser, server, "book/chapters/chinchilla.html")
+    solutions = page.locator(".solution.dropdown, .toggle.solution, div.solution")
+    assert solutions.count() >= 6
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_that_the_theme_itself_does_not(browser, server, name, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    page, _ = open_page(browser, server, name, color_scheme=scheme, viewport={"width": 1300, "height": 900})
+    found = []
+    for violation in axe.Axe().run(page).response["violations"]:
+        if violation["id"] in THEME:
+            continue
+        for node in violation["nodes"]:
+            if violation["id"] == "color-contrast" and THEME_CONTRAST.search(node["html"] + " ".join(map(str, node["target"]))):
+                continue
+            found.append(f"{violation['id']}: {node['html'][:160]}")
+    assert not found, "\n".join(sorted(set(found))[:15])
+    page.close()
