@@ -19,7 +19,7 @@ setup: $(READY) ## install the locked environment into .venv (done by the other 
 book: $(READY) ## execute what changed, check the claims, render the site (PROFILE=smoke|cpu|gpu)
 	@$(PY) -m scalinglaws book --profile $(PROFILE)
 test: $(READY) ## run the tests
-	@$(PY) -m pytest -n auto --dist loadgroup --cov=scalinglaws --cov-report=term:skip-covered
+	@$(PY) -m pytest --ignore=tests/bench -n auto --dist loadgroup --cov=scalinglaws --cov-report=term:skip-covered
 lint: $(READY) ## check code, notebooks, spelling and the workflow
 	@$(PY) -m scalinglaws lint
 serve: $(READY) ## serve the site on http://localhost:8000
@@ -29,7 +29,7 @@ data: $(READY) ## fetch every dataset, or DATASET=name
 kernel: $(READY) ## register a Jupyter kernel named scaling-laws
 	@$(PY) -m ipykernel install --user --name scaling-laws --display-name "Scaling laws" --env PYTHONPATH $(CURDIR)/src
 bench: $(READY) ## print benchmarks, each as a ratio against a plain reference
-	@$(PY) -m pytest tests/bench -q -s --benchmark-disable-gc
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest tests/bench -s --benchmark-columns=median,rounds
 clean: ## remove everything that was built (not .venv, not downloads)
 	@rm -rf _build book/chapters book/scorecard_data.json
 lock: $(READY) ## resolve pyproject.toml anew into requirements.lock

@@ -79,7 +79,9 @@ def book(tmp_path_factory):
     shutil.copytree(root() / "src", base / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     (base / "notebooks" / "small.md").write_text(CHAPTER)
     for profile in chapters.PROFILES:
-        (base / "notebooks" / "profiles" / f"{profile}.yaml").write_text("small: {x: %d}\n" % (3 if profile == "gpu" else 2))
+        (base / "notebooks" / "profiles" / f"{profile}.yaml").write_text(
+            "small: {x: %d}\n" % (3 if profile == "gpu" else 2)
+        )
     (base / "data" / "claims" / "p.yaml").write_text(CLAIM)
     (base / "data" / "papers" / "numbers.csv").write_text("# here\nv\n0.5\n")
     (base / "data" / "registry.toml").write_text(REGISTRY)
@@ -92,8 +94,14 @@ def run(book, code, **environment):
     import os
 
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("SCALINGLAWS", "COV_", "COVERAGE"))}
-    clean |= {"SCALINGLAWS_ROOT": str(book), "PYTHONPATH": str(book / "src"), "SCALINGLAWS_CACHE": str(book / "cache")} | environment
-    found = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=clean, capture_output=True, text=True, cwd=book)
+    clean |= {
+        "SCALINGLAWS_ROOT": str(book),
+        "PYTHONPATH": str(book / "src"),
+        "SCALINGLAWS_CACHE": str(book / "cache"),
+    } | environment
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], env=clean, capture_output=True, text=True, cwd=book
+    )
     assert found.returncode == 0, found.stdout + found.stderr
     return found.stdout.strip().splitlines()[-1] if found.stdout.strip() else ""
 
@@ -184,7 +192,10 @@ def test_a_failing_cell_keeps_the_last_good_run(executed):
     source = executed / "notebooks" / "small.md"
     before = source.read_text()
     source.write_text(before.replace("provenance.stamp()", "1 / 0"))
-    message = run(executed, "from scalinglaws.build import chapters\ntry:\n    chapters.run_all('cpu', say=lambda *a: None)\nexcept chapters.BuildError as e:\n    print(str(e).splitlines()[0])")
+    message = run(
+        executed,
+        "from scalinglaws.build import chapters\ntry:\n    chapters.run_all('cpu', say=lambda *a: None)\nexcept chapters.BuildError as e:\n    print(str(e).splitlines()[0])",
+    )
     assert message.startswith("chapter small, cell")
     assert "ZeroDivisionError" in message
     source.write_text(before)
@@ -194,7 +205,10 @@ def test_a_failing_cell_keeps_the_last_good_run(executed):
 
 def test_an_unknown_parameter_is_refused(executed):
     (executed / "notebooks" / "profiles" / "smoke.yaml").write_text("small: {y: 1}\n")
-    message = run(executed, "from scalinglaws.build import chapters\ntry:\n    chapters.execute('small', 'smoke')\nexcept chapters.BuildError as e:\n    print(e)")
+    message = run(
+        executed,
+        "from scalinglaws.build import chapters\ntry:\n    chapters.execute('small', 'smoke')\nexcept chapters.BuildError as e:\n    print(e)",
+    )
     assert message == "notebooks/profiles/smoke.yaml: small has no parameter 'y' (it has x)"
     with pytest.raises(chapters.BuildError, match="choose one of smoke, cpu, gpu"):
         chapters.parameters("small", "huge")
@@ -202,7 +216,9 @@ def test_an_unknown_parameter_is_refused(executed):
 
 def test_plain_notebooks_run_anywhere(executed):
     run(executed, "from scalinglaws.build import publish; publish.write('plain', 'cpu')")
-    bare, full = (nbformat.read(executed / "plain" / name, 4) for name in ("small.ipynb", "executed/small.ipynb"))
+    bare, full = (
+        nbformat.read(executed / "plain" / name, 4) for name in ("small.ipynb", "executed/small.ipynb")
+    )
     for notebook in (bare, full):
         nbformat.validate(notebook)
         text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
@@ -220,7 +236,9 @@ def test_plain_markdown_handles_nesting_and_math():
 
 
 def test_lock_is_portable():
-    text = lock.portable("torch==2.13.0+cpu\nnumpy==2.0\n-e git+x#egg=scalinglaws\nnvidia-cublas==1\nb @ file:///x\ntriton==3\n")
+    text = lock.portable(
+        "torch==2.13.0+cpu\nnumpy==2.0\n-e git+x#egg=scalinglaws\nnvidia-cublas==1\nb @ file:///x\ntriton==3\n"
+    )
     assert text == lock.HEADER + "numpy==2.0\ntorch==2.13.0\n"
 
 

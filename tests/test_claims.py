@@ -92,7 +92,14 @@ def test_missing_fields_duplicates_and_bad_yaml(ledger):
 
 
 def test_numbers_in_scientific_notation_are_numbers(ledger):
-    ledger(GOOD | {"published": "4.41e24", "tolerance": {"rel": "1e-2", "why": "w"}, "scale": {"paper": "5.76e23", "ours": "1e20"}})
+    ledger(
+        GOOD
+        | {
+            "published": "4.41e24",
+            "tolerance": {"rel": "1e-2", "why": "w"},
+            "scale": {"paper": "5.76e23", "ours": "1e20"},
+        }
+    )
     claim = claims.ledger()["p.x"]
     assert claim.published == 4.41e24
     assert claim.decades == pytest.approx(3.76, abs=0.01)
@@ -101,7 +108,7 @@ def test_numbers_in_scientific_notation_are_numbers(ledger):
 
 def test_check_refuses_nonsense(ledger):
     ledger(GOOD | {"evidence": ["analytic", "simulated"]})
-    with pytest.raises(claims.LedgerError, match="no claim 'p.y'"):
+    with pytest.raises(claims.LedgerError, match=r"no claim .p\.y."):
         claims.check("p.y", 1)
     with pytest.raises(claims.LedgerError, match="evidence must be one of analytic, simulated"):
         claims.check("p.x", 1)
@@ -114,15 +121,26 @@ def test_checks_are_recorded_and_compared(ledger, tmp_path, monkeypatch):
     monkeypatch.setenv("SCALINGLAWS_RECORD", str(tmp_path))
     claims.check("p.x", 2.05, (1.9, 2.2))
     records = [json.loads(line) for line in (tmp_path / "claims.jsonl").read_text().splitlines()]
-    assert records == [{"id": "p.x", "value": 2.05, "interval": [1.9, 2.2], "evidence": "analytic", "verdict": "reproduced", "note": ""}]
-    errors, notes = claims.compare({"c": records})
+    assert records == [
+        {
+            "id": "p.x",
+            "value": 2.05,
+            "interval": [1.9, 2.2],
+            "evidence": "analytic",
+            "verdict": "reproduced",
+            "note": "",
+        }
+    ]
+    errors, _ = claims.compare({"c": records})
     assert errors == ["p.y: never checked in chapter c"]
     claims.not_run("p.y", "data missing: epoch")
     records = [json.loads(line) for line in (tmp_path / "claims.jsonl").read_text().splitlines()]
     assert claims.compare({"c": records}) == ([], ["p.y: not run (data missing: epoch)"])
     assert claims.compare({"c": records}, allow_not_run=False) == (["p.y: not run (data missing: epoch)"], [])
     claims.check("p.y", 9)
-    errors, _ = claims.compare({"c": [json.loads(line) for line in (tmp_path / "claims.jsonl").read_text().splitlines()]})
+    errors, _ = claims.compare(
+        {"c": [json.loads(line) for line in (tmp_path / "claims.jsonl").read_text().splitlines()]}
+    )
     assert errors == ["p.y: checked 2 times in chapter c"]
 
 
@@ -137,7 +155,15 @@ def test_a_changed_verdict_is_an_error_that_says_what_to_do(ledger):
 def test_a_result_displays_what_a_reader_needs(ledger):
     ledger(GOOD | {"statement": "x < y & z"})
     text = claims.check("p.x", 2.05, (1.9, 2.2), note="see above")._repr_html_()
-    for part in ('id="claim-p.x"', "x &lt; y &amp; z", "2.05 (1.9 to 2.2)", "± 0.1: because", "Table 1: 2", "see above", "reproduced"):
+    for part in (
+        'id="claim-p.x"',
+        "x &lt; y &amp; z",
+        "2.05 (1.9 to 2.2)",
+        "± 0.1: because",
+        "Table 1: 2",
+        "see above",
+        "reproduced",
+    ):
         assert part in text
 
 

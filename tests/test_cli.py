@@ -42,10 +42,32 @@ def test_every_method_reports_json(capsys, runs_csv, tmp_path, method):
         curves = simulate.curve_runs(LAW, np.geomspace(2e7, 4e10, 40), (4.0, 50.0, 400.0), points=60)
         path = tmp_path / "curves.csv"
         pd.DataFrame({"N": curves.N, "D": curves.D, "loss": curves.loss}).to_csv(path, index=False)
-    code, out, err = call(capsys, "fit", path, "--method", method, "--bootstrap", 60, "--budget", "1e25", "--json", "--plot", tmp_path / "o.svg")
+    code, out, err = call(
+        capsys,
+        "fit",
+        path,
+        "--method",
+        method,
+        "--bootstrap",
+        60,
+        "--budget",
+        "1e25",
+        "--json",
+        "--plot",
+        tmp_path / "o.svg",
+    )
     report = json.loads(out)
     assert (code, err) == (0, "")
-    assert {"params", "interval", "objective", "status", "n", "allocation", "warnings", "seconds"} <= report.keys()
+    assert {
+        "params",
+        "interval",
+        "objective",
+        "status",
+        "n",
+        "allocation",
+        "warnings",
+        "seconds",
+    } <= report.keys()
     assert report["status"] == "converged"
     assert report["params"]["a"] == pytest.approx(LAW.a, abs=0.03)
     low, high = report["interval"]["a"]
@@ -59,7 +81,16 @@ def test_every_method_reports_json(capsys, runs_csv, tmp_path, method):
 def test_text_report(capsys, runs_csv):
     code, out, _ = call(capsys, "fit", runs_csv, "--bootstrap", 50, "--budget", "1e21")
     assert code == 0
-    for part in ("L = E + A/N^α + B/D^β", "converged", "α  =", "95 %:", "nats/token", "optimal at 1e+21 FLOPs", "tokens a parameter", "CPU time"):
+    for part in (
+        "L = E + A/N^α + B/D^β",
+        "converged",
+        "α  =",
+        "95 %:",
+        "nats/token",
+        "optimal at 1e+21 FLOPs",
+        "tokens a parameter",
+        "CPU time",
+    ):
         assert part in out
     assert "extrapolation" not in out
 
@@ -96,7 +127,10 @@ def table(**changes):
 
 BAD = {
     "missing column": (lambda: good_runs().drop(columns="D"), "line 1: column D missing"),
-    "near miss": (lambda: good_runs().rename(columns={"loss": "Loss"}), "column loss missing (is 'Loss' meant?)"),
+    "near miss": (
+        lambda: good_runs().rename(columns={"loss": "Loss"}),
+        "column loss missing (is 'Loss' meant?)",
+    ),
     "nan": (lambda: table(cells={(3, "loss"): "NaN"}), "line 5: column loss is NaN"),
     "empty cell": (lambda: table(cells={(0, "N"): ""}), "line 2: column N is empty"),
     "zero": (lambda: table(cells={(7, "D"): 0}), "line 9: column D is 0, not positive"),
@@ -108,7 +142,10 @@ BAD = {
     "duplicate": (lambda: pd.concat([good_runs(), good_runs().iloc[[4]]]), "lines 6 and"),
     "exchanged": (lambda: good_runs().rename(columns={"N": "D", "D": "N"}), "columns N and D look exchanged"),
     "wrong unit": (lambda: good_runs().assign(C=good_runs()["C"] / 8.64e19), "line 2: column C is"),
-    "one size": (lambda: good_runs().assign(N=1e9, C=lambda t: 6e9 * t["D"]), "column N has 1 different value(s)"),
+    "one size": (
+        lambda: good_runs().assign(N=1e9, C=lambda t: 6e9 * t["D"]),
+        "column N has 1 different value(s)",
+    ),
     "header only": (lambda: good_runs().iloc[:0], "there is a header but no run"),
     "twice": (lambda: good_runs().set_axis(["N", "D", "loss", "loss"], axis=1), "column loss appears twice"),
 }
@@ -133,7 +170,7 @@ def test_bad_tables_get_one_line_and_exit_2(capsys, tmp_path, case):
         (b"", "the file is empty"),
         (b"N;D;loss\n1;2;3\n", "separated by semicolons"),
         (b"N\tD\tloss\n1\t2\t3\n", "separated by tabs"),
-        (b'N,D,loss\n1,2,3\n1,2,3,4,5\n', "not a comma-separated text table"),
+        (b"N,D,loss\n1,2,3\n1,2,3,4,5\n", "not a comma-separated text table"),
         (b"\xff\xfe\x00\x01", "not a comma-separated text table"),
     ],
 )
@@ -203,10 +240,14 @@ def test_missing_file_unknown_dataset_and_hardware(capsys, tmp_path, monkeypatch
 
 
 def test_help_gives_units_and_runs_as_a_module(tmp_path):
-    found = subprocess.run([sys.executable, "-m", "scalinglaws", "fit", "--help"], capture_output=True, text=True, cwd=tmp_path)
+    found = subprocess.run(
+        [sys.executable, "-m", "scalinglaws", "fit", "--help"], capture_output=True, text=True, cwd=tmp_path
+    )
     assert found.returncode == 0
     for part in ("nats per token", "FLOPs", "parameters", "several rows per N"):
         assert part in found.stdout
-    bad = subprocess.run([sys.executable, "-m", "scalinglaws", "fit", "none.csv"], capture_output=True, text=True, cwd=tmp_path)
+    bad = subprocess.run(
+        [sys.executable, "-m", "scalinglaws", "fit", "none.csv"], capture_output=True, text=True, cwd=tmp_path
+    )
     assert bad.returncode == 2
     assert "Traceback" not in bad.stderr

@@ -49,7 +49,7 @@ def server():
 def world(tmp_path, monkeypatch, server):
     """A registry of small datasets on that server, an empty cache and an empty mirror."""
     digest = hashlib.sha256(CONTENT).hexdigest()
-    entry = lambda name: {  # noqa: E731
+    entry = lambda name: {
         "title": name, "source": "here", "licence": "none", "base_url": f"http://127.0.0.1:{server.server_port}/",
         "files": [{"name": f"{name}.csv", "sha256": digest, "bytes": len(CONTENT)}],
     }  # fmt: skip
@@ -122,7 +122,9 @@ def test_a_damaged_cache_without_network_says_so(world, monkeypatch):
 
 def test_missing_says_where_to_put_the_file_and_asks_once(world, server):
     for _ in range(2):
-        with pytest.raises(datasets.DataMissing, match=r"server answered 404.*Fetch http.*gone\.csv to .*SCALINGLAWS_MIRROR"):
+        with pytest.raises(
+            datasets.DataMissing, match=r"server answered 404.*Fetch http.*gone\.csv to .*SCALINGLAWS_MIRROR"
+        ):
             datasets.fetch("gone", progress=False)
     assert server.requests == ["/gone.csv"]
     registry.forget_missing()
@@ -156,14 +158,21 @@ def test_a_cache_that_cannot_be_written_is_named(world, monkeypatch):
 
 def test_collections_unpack_from_the_mirror_and_download_the_rest(world, server, monkeypatch):
     digest = hashlib.sha256(CONTENT).hexdigest()
-    members = [registry.File(n, f"http://127.0.0.1:{server.server_port}/good.csv", digest, len(CONTENT)) for n in ("a/one.txt", "b/two.txt")]
+    members = [
+        registry.File(n, f"http://127.0.0.1:{server.server_port}/good.csv", digest, len(CONTENT))
+        for n in ("a/one.txt", "b/two.txt")
+    ]
     (world / "mirror" / "books").mkdir(parents=True)
     (world / "one.txt").write_bytes(CONTENT)
     tar = world / "mirror" / "books" / "raw.tar"
     with tarfile.open(tar, "w") as handle:
         handle.add(world / "one.txt", "a/one.txt")
     raw = tar.read_bytes()
-    entry = {"manifest": "x", "archive": {"name": "raw.tar", "sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}, "files": []}
+    entry = {
+        "manifest": "x",
+        "archive": {"name": "raw.tar", "sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)},
+        "files": [],
+    }
     monkeypatch.setattr(registry, "_registry", lambda: {"books": entry})
     monkeypatch.setattr(registry, "manifest", lambda name: members)
     paths = datasets.fetch("books", progress=False)
@@ -180,7 +189,9 @@ def test_the_registry_is_complete():
         for f in entry["files"]:
             assert len(f["sha256"]) == 64
             assert f["bytes"] > 0
-    assert {"epoch", "porian", "monkeys", "math500", "evalplus", "tinyshakespeare", "gutenberg"} == set(datasets.names())
+    assert {"epoch", "porian", "monkeys", "math500", "evalplus", "tinyshakespeare", "gutenberg"} == set(
+        datasets.names()
+    )
     books = datasets.gutenberg_manifest()
     assert len(books) == 483
     assert books["sha256"].str.len().eq(64).all()

@@ -26,13 +26,22 @@ def test_exact_optimum(arrays):
     assert found.objective == pytest.approx(0.00101827401780, rel=1e-9)
     expected = {"E": 1.817218, "A": 477.826, "B": 2143.417, "alpha": 0.347310, "beta": 0.367172, "a": 0.51390}
     for name, value in expected.items():
-        assert found.params[name] == pytest.approx(value, abs=0.6 * 10.0 ** -len(str(value).split(".")[1])), name
+        assert found.params[name] == pytest.approx(value, abs=0.6 * 10.0 ** -len(str(value).split(".")[1])), (
+            name
+        )
 
 
 def test_published_standard_errors_draw_by_draw(arrays):
     found = fit.fit_surface(*arrays)
     boot = fit.bootstrap(found, weights=fit.legacy_resample_weights(240, 4000))
-    published = {"A": (124.58, 0.5), "B": (1293.23, 3.0), "E": (0.0257, 1e-4), "alpha": (0.0154, 1e-4), "beta": (0.0206, 1e-4), "a": (0.0200, 1e-4)}
+    published = {
+        "A": (124.58, 0.5),
+        "B": (1293.23, 3.0),
+        "E": (0.0257, 1e-4),
+        "alpha": (0.0154, 1e-4),
+        "beta": (0.0206, 1e-4),
+        "a": (0.0200, 1e-4),
+    }
     for name, (value, tolerance) in published.items():
         assert boot.standard_error(name) == pytest.approx(value, abs=tolerance), name
 
@@ -68,7 +77,9 @@ def test_outliers_and_objectives_move_the_exponent(arrays, needed):
     assert absolute.status == "converged"
     assert absolute.params["A"] == pytest.approx(482.01, abs=0.05)
     assert absolute.params["B"] == pytest.approx(2085.43, abs=0.05)
-    assert fit.likelihood_ratio(*arrays, HOFFMANN_TEX, absolute.law, delta=1e-8).statistic == pytest.approx(84.0, abs=0.05)
+    assert fit.likelihood_ratio(*arrays, HOFFMANN_TEX, absolute.law, delta=1e-8).statistic == pytest.approx(
+        84.0, abs=0.05
+    )
 
 
 def test_epoch_table(needed):
@@ -85,7 +96,11 @@ def test_porian_exponents_are_recomputed_to_1e_10(needed):
     assert len(stored) == 15
     for key, rows in frontier.groupby(["dataset", "stage"]):
         rows = rows.dropna(subset=["N_opt"])
-        _, slope = fit.line(np.log(rows["C"].to_numpy()), np.log(rows["N_opt"].to_numpy()), rows["log_N_std"].to_numpy() ** -2.0)
+        _, slope = fit.line(
+            np.log(rows["C"].to_numpy()),
+            np.log(rows["N_opt"].to_numpy()),
+            rows["log_N_std"].to_numpy() ** -2.0,
+        )
         assert float(slope) == pytest.approx(stored.loc[key, "a_published"], abs=1e-10)
 
 
@@ -117,7 +132,18 @@ def test_sample_counts(needed):
 
 def test_the_command_line_gives_the_published_optimum(epoch, tmp_path):
     epoch[["N", "D", "loss", "C"]].to_csv(tmp_path / "runs.csv", index=False)
-    command = [sys.executable, "-m", "scalinglaws", "fit", "runs.csv", "--budget", "5.76e23", "--bootstrap", "200", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "scalinglaws",
+        "fit",
+        "runs.csv",
+        "--budget",
+        "5.76e23",
+        "--bootstrap",
+        "200",
+        "--json",
+    ]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     import json
 

@@ -15,7 +15,9 @@ from scalinglaws.fit.newton import minimise
 from scalinglaws.fit.surface import HIGH, LOW
 from scalinglaws.laws import HOFFMANN_ROUNDED, HOFFMANN_TEX, Chinchilla
 
-thetas = st.tuples(st.floats(4, 8), st.floats(4, 8), st.floats(-0.5, 1), st.floats(0.2, 0.6), st.floats(0.2, 0.6))
+thetas = st.tuples(
+    st.floats(4, 8), st.floats(4, 8), st.floats(-0.5, 1), st.floats(0.2, 0.6), st.floats(0.2, 0.6)
+)
 
 
 @settings(deadline=None, max_examples=40)
@@ -51,7 +53,9 @@ def test_value_is_the_textbook_huber_loss(noisy):
     law = Chinchilla(1.6, 350, 800, 0.33, 0.34)
     r = np.log(law.predict(N, D)) - np.log(loss)
     by_hand = np.where(np.abs(r) <= delta, r**2 / 2, delta * (np.abs(r) - delta / 2)).sum()
-    assert objective.value(objective.from_theta(law.theta)[None], np.ones(len(N)))[0] == pytest.approx(by_hand, rel=1e-10)
+    assert objective.value(objective.from_theta(law.theta)[None], np.ones(len(N)))[0] == pytest.approx(
+        by_hand, rel=1e-10
+    )
 
 
 def test_approach_3_recovers_the_law_from_noiseless_runs(noiseless, surface_law):
@@ -130,7 +134,9 @@ def test_a_weight_of_two_is_a_repeated_run(noisy):
         assert weighted.objective == pytest.approx(repeated.objective, rel=1e-8)
         assert weighted.params["a"] == pytest.approx(repeated.params["a"], abs=1e-5)
     weighted = fit.fit_isoflop(N, D, loss, weights=w)
-    assert weighted.params["a"] == pytest.approx(fit.fit_isoflop(N[twice], D[twice], loss[twice]).params["a"], abs=1e-12)
+    assert weighted.params["a"] == pytest.approx(
+        fit.fit_isoflop(N[twice], D[twice], loss[twice]).params["a"], abs=1e-12
+    )
 
 
 def test_varpro_recovers_and_beats_random_search(noiseless, noisy, surface_law):
@@ -141,7 +147,9 @@ def test_varpro_recovers_and_beats_random_search(noiseless, noisy, surface_law):
     best = fit.fit_varpro(N, D, loss)
     rng = np.random.default_rng(0)
     for _ in range(300):
-        p = {k: best.params[k] * np.exp(0.05 * rng.standard_normal()) for k in ("E", "A", "B", "alpha", "beta")}
+        p = {
+            k: best.params[k] * np.exp(0.05 * rng.standard_normal()) for k in ("E", "A", "B", "alpha", "beta")
+        }
         assert np.sum((loss - Chinchilla(**p).predict(N, D)) ** 2) >= best.objective * (1 - 1e-12)
 
 
@@ -168,12 +176,20 @@ def test_isoflop_is_exact_for_equal_exponents():
 
 @pytest.mark.parametrize(
     ("law", "printed"),
-    [(HOFFMANN_ROUNDED, (-0.33, -1.3, -2.9, -5.1)), (Chinchilla(1.69, 406.4, 410.7, 0.465, 0.155), (-1.7, -6.5, -13.9, -23.0))],
+    [
+        (HOFFMANN_ROUNDED, (-0.33, -1.3, -2.9, -5.1)),
+        (Chinchilla(1.69, 406.4, 410.7, 0.465, 0.155), (-1.7, -6.5, -13.9, -23.0)),
+    ],
 )
 def test_the_bias_table_to_its_printed_digits(law, printed):
     table = sensitivity.isoflop_bias({"s": law})
     ours = table[table["method"] == "approach 2"]["error"].to_numpy()
-    half_digit = [0.005 if law is HOFFMANN_ROUNDED else 0.05, 0.05, 0.05, 0.05 if law is HOFFMANN_ROUNDED else 0.5]
+    half_digit = [
+        0.005 if law is HOFFMANN_ROUNDED else 0.05,
+        0.05,
+        0.05,
+        0.05 if law is HOFFMANN_ROUNDED else 0.5,
+    ]
     assert (np.abs(ours - printed) <= half_digit).all()
     assert table[table["method"] == "variable projection"]["error"].abs().max() < 1e-6
 
@@ -280,8 +296,13 @@ def test_condition_numbers_fall_with_each_step():
 
     inner = _Runs.of(runs.N, runs.D, runs.loss)
     h = 1e-3
-    phi = lambda i, j: inner.project(np.array([[law.alpha + i * h, law.beta + j * h]]), 1.0).rss[0]  # noqa: E731
-    H = np.array([[phi(1, 0) + phi(-1, 0), (phi(1, 1) - phi(1, -1) - phi(-1, 1) + phi(-1, -1)) / 4], [0, phi(0, 1) + phi(0, -1)]])
+    phi = lambda i, j: inner.project(np.array([[law.alpha + i * h, law.beta + j * h]]), 1.0).rss[0]
+    H = np.array(
+        [
+            [phi(1, 0) + phi(-1, 0), (phi(1, 1) - phi(1, -1) - phi(-1, 1) + phi(-1, -1)) / 4],
+            [0, phi(0, 1) + phi(0, -1)],
+        ]
+    )
     H[1, 0] = H[0, 1]
     assert np.linalg.cond(H) == pytest.approx(kappa["projected"], rel=0.02)
 
@@ -290,11 +311,21 @@ def test_coverage_study_counts_what_it_says():
     law = HOFFMANN_TEX
     sizes = np.geomspace(5e7, 1.6e10, 50)
     table = coverage.coverage_study(
-        law, sizes, studies=3, resamples=40, sigma=0.005, schemes={"resample": ("surface",), "subsample": ("isoflop",)}, seed=3
+        law,
+        sizes,
+        studies=3,
+        resamples=40,
+        sigma=0.005,
+        schemes={"resample": ("surface",), "subsample": ("isoflop",)},
+        seed=3,
     )
     assert len(table) == 6
     assert (table["covers"] == ((table["low"] <= law.a) & (law.a <= table["high"]))).all()
-    again = coverage.coverage_study(law, sizes, studies=3, resamples=40, sigma=0.005, schemes={"resample": ("surface",)}, seed=3)
+    again = coverage.coverage_study(
+        law, sizes, studies=3, resamples=40, sigma=0.005, schemes={"resample": ("surface",)}, seed=3
+    )
     assert again["a"].tolist() == table.query("method == 'surface'")["a"].tolist()
     summary = coverage.summarise(table, law.a, 0.8).set_index("method")
-    assert summary.loc["surface", "bias"] == pytest.approx(table.query("method == 'surface'")["a"].mean() - law.a)
+    assert summary.loc["surface", "bias"] == pytest.approx(
+        table.query("method == 'surface'")["a"].mean() - law.a
+    )

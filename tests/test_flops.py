@@ -10,7 +10,9 @@ from scalinglaws.datasets import paper_table
 
 
 def shapes(table):
-    return flops.Shape(*(table[c].to_numpy() for c in ("n_layers", "d_model", "ffw_size", "kv_size", "n_heads")))
+    return flops.Shape(
+        *(table[c].to_numpy() for c in ("n_layers", "d_model", "ffw_size", "kv_size", "n_heads"))
+    )
 
 
 def test_table_a9_within_three_per_mille_above_57m():

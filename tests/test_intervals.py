@@ -62,7 +62,9 @@ def test_bca_corrects_a_skewed_statistic():
     f = mean_fit(x)
     boot = fit.bootstrap(f, 20_000, 0, jackknife=True)
     ours = boot.interval("m", 0.9, kind="bca")
-    theirs = stats.bootstrap((x,), np.mean, confidence_level=0.9, n_resamples=20_000, rng=np.random.default_rng(0), method="BCa")
+    theirs = stats.bootstrap(
+        (x,), np.mean, confidence_level=0.9, n_resamples=20_000, rng=np.random.default_rng(0), method="BCa"
+    )
     assert ours == pytest.approx(tuple(theirs.confidence_interval), rel=0.02)
     assert ours[1] > boot.interval("m", 0.9)[1]
     with pytest.raises(ValueError, match="jackknife"):
@@ -86,7 +88,13 @@ def test_percentile_intervals_of_the_mean_cover():
 def test_intervals_of_approach_3_cover_and_subsamples_do_not():
     sizes = np.geomspace(5e7, 1.6e10, 50)
     table = coverage.coverage_study(
-        HOFFMANN_TEX, sizes, studies=60, resamples=100, sigma=0.005, schemes={"resample": ("surface",), "subsample": ("surface",)}, seed=11
+        HOFFMANN_TEX,
+        sizes,
+        studies=60,
+        resamples=100,
+        sigma=0.005,
+        schemes={"resample": ("surface",), "subsample": ("surface",)},
+        seed=11,
     )
     share = table.groupby("scheme")["covers"].mean()
     assert 0.64 <= share["resample"] <= 0.94  # .8 ± 2.7 standard errors at 60 studies
@@ -116,7 +124,9 @@ def test_envelope_bootstrap_resamples_whole_curves(surface_law):
     low, high = boot.interval("a", 0.95)
     assert low < found.params["a"] < high
     # a curve left out must change nothing where it never won
-    never = np.setdiff1d(np.arange(90), np.unique([np.flatnonzero((curves.N == n))[0] // 24 for n in found.N_opt]))
+    never = np.setdiff1d(
+        np.arange(90), np.unique([np.flatnonzero(curves.N == n)[0] // 24 for n in found.N_opt])
+    )
     assert len(never) > 0
 
 

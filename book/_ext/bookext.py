@@ -73,14 +73,22 @@ class Scorecard(SphinxDirective):
                 if repository and c["line"]
                 else line
             )
-            rows.append(
-                f'<tr data-verdict="{c["verdict"]}" data-paper="{html.escape(c["paper"], quote=True)}" data-evidence="{c["evidence"] or "none"}">'
-                f"<td>{html.escape(c['paper'])}<br><small>{html.escape(c['locator'])}</small></td>"
-                f'<th scope="row"><a href="{page}#claim-{c["id"]}">{html.escape(c["statement"])}</a><br><small>{html.escape(c["id"])}</small></th>'
-                f"<td>{show(c['published'], c['published_interval'], c['unit'])}</td><td>{show(c['value'], c['interval'], c['unit'])}</td>"
-                f"<td>{c['evidence'] or '—'}</td><td>{gap_text(c['decades'])}</td>"
-                f'<td><span class="verdict verdict-{c["verdict"].split()[0]}">{c["verdict"]}</span></td><td><small>{where}</small></td></tr>'
+            statement = html.escape(c["statement"])
+            cells = (
+                f'<span class="verdict verdict-{c["verdict"].split()[0]}">{c["verdict"]}</span>',
+                f'<a href="{page}#claim-{c["id"]}">{statement}</a><br><small>{html.escape(c["id"])}</small>',
+                show(c["published"], c["published_interval"], c["unit"]),
+                show(c["value"], c["interval"], c["unit"]),
+                f"{html.escape(c['paper'])}<br><small>{html.escape(c['locator'])}</small>",
+                c["evidence"] or "—",
+                gap_text(c["decades"]),
+                f"<small>{where}</small>",
             )
+            keys = {"verdict": c["verdict"], "paper": c["paper"], "evidence": c["evidence"] or "none"}
+            data_attributes = "".join(f' data-{k}="{html.escape(v, quote=True)}"' for k, v in keys.items())
+            tags = ["td", 'th scope="row"', *["td"] * 6]
+            body = "".join(f"<{t}>{cell}</{t.split()[0]}>" for t, cell in zip(tags, cells, strict=True))
+            rows.append(f"<tr{data_attributes}>{body}</tr>")
         count = {v: sum(c["verdict"] == v for c in data["claims"]) for v in VERDICTS}
         summary = ", ".join(f"{n} {v}" for v, n in count.items() if n)
         options = {
@@ -104,13 +112,13 @@ class Scorecard(SphinxDirective):
             + "".join(
                 f'<th scope="col">{h}</th>'
                 for h in (
-                    "paper",
+                    "verdict",
                     "claim",
                     "published",
                     "ours (interval)",
+                    "paper",
                     "evidence",
                     "decades of compute",
-                    "verdict",
                     "source",
                 )
             )
@@ -220,8 +228,9 @@ def page_context(app, pagename, templatename, context, doctree):
 
 
 def tidy(app, exception):
-    """Remove a template of the theme that is copied among the static files."""
-    (Path(app.outdir) / "_static" / "webpack-macros.html").unlink(missing_ok=True)
+    """Remove the templates that the themes copy among their static files."""
+    for template in (Path(app.outdir) / "_static").glob("*webpack-macros.html"):
+        template.unlink()
 
 
 def setup(app):

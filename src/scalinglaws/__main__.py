@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+
+if sys.argv[1:2] == ["fit"]:
+    # Small arrays gain nothing from BLAS threads, which spin and would be counted as CPU time.
+    # Must be set before NumPy loads.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
 
 from .commands import UserError, book, data, fit, hardware, lint, lock
 

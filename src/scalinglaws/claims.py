@@ -133,9 +133,11 @@ class Result:
         if self.note or c.because:
             rows.append(("Note", self.note or c.because))
         body = "".join(f"<dt>{k}</dt><dd>{html.escape(str(v))}</dd>" for k, v in rows)
+        numbers = "" if isinstance(c.published, bool) else f" · {show(c.published)} → {show(self.value)}"
         return (
-            f'<details class="claim claim-{kind}" id="claim-{c.id}"><summary><span class="verdict">{self.verdict}</span> '
-            f"{html.escape(c.statement)}</summary><dl>{body}</dl></details>"
+            f'<details class="claim claim-{kind}" id="claim-{c.id}"><summary><span class="verdict">{self.verdict}'
+            f'</span> {html.escape(c.statement)}<span class="claim-numbers">{numbers}</span></summary>'
+            f"<dl>{body}</dl></details>"
         )
 
 
@@ -155,12 +157,12 @@ def gap_text(decades: float | None) -> str:
 
 
 def show(value, interval=None, unit: str = "") -> str:
-    """A value with its interval, four significant digits."""
+    """A value to six significant digits, with its interval to four."""
     if value is None:
         return "—"
     if isinstance(value, bool):
         return "holds" if value else "does not hold"
-    text = f"{value:.4g}"
+    text = f"{value:.6g}"
     if interval:
         text += f" ({interval[0]:.4g} to {interval[1]:.4g})"
     return f"{text} {unit}".strip()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 from ..paths import root
 
@@ -28,7 +30,7 @@ CHECKS = {
         "vendor.github-workflows",
         ".github/workflows/book.yml",
     ],
-    "zizmor": ["-m", "zizmor", "--offline", "--quiet", ".github/workflows/book.yml"],
+    "zizmor": ["zizmor", "--offline", "--quiet", ".github/workflows/book.yml"],
 }
 
 
@@ -37,11 +39,21 @@ def register(commands) -> None:
     commands.add_parser("lint", help="check code, notebooks, spelling and the workflow").set_defaults(run=run)
 
 
+def _environment() -> dict[str, str]:
+    """This environment with the interpreter's own programs first in the path."""
+    return os.environ | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    }
+
+
 def run(options) -> int:
     """Run every check; exit with 1 if one fails. A check that cannot start fails."""
     failed = []
     for name, arguments in CHECKS.items():
-        found = subprocess.run([sys.executable, *arguments], cwd=root(), capture_output=True, text=True)
+        program = [sys.executable] if arguments[0] == "-m" else []
+        found = subprocess.run(
+            [*program, *arguments], cwd=root(), capture_output=True, text=True, env=_environment()
+        )
         print(f"{'ok  ' if found.returncode == 0 else 'FAIL'} {name}")
         if found.returncode:
             failed.append(name)

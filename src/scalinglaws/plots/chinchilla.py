@@ -34,7 +34,7 @@ def recovery(fig, table, truth, labels):
     ax.grid(axis="y", visible=False)
 
 
-def digitised_profiles(fig, fit, runs, hoffmann_a):
+def digitised_profiles(fig, fit, runs):
     """Approach 2 on digitised points: parabolas, then the two lines through their minima."""
     left, right = fig.subplots(1, 2)
     fitted.profiles(left, fit, runs)
@@ -93,7 +93,7 @@ def cloud(fig, samples, points):
     for k, (label, (x, y)) in enumerate(points.items()):
         ax.plot(x, y, marker="sDo^"[k % 4], ms=8, ls="none", color=f"C{k + 1}", label=label)
     ax.set(xlabel="α (exponent of N)", ylabel="β (exponent of D)", xlim=(0.29, 0.40), ylim=(0.265, 0.455))
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower right")
 
 
 def table2(fig, rows):
@@ -110,7 +110,7 @@ def table2(fig, rows):
         xlabel="exponent a of N_opt ∝ C^a (80 % intervals)",
     )
     handles = [ax.plot([], [], "D", color="C1")[0], ax.plot([], [], "o", color="C0")[0]]
-    ax.legend(handles, ["as published", "recomputed here"], loc="lower right")
+    ax.legend(handles, ["as published", "recomputed here"], loc="upper right")
     ax.grid(axis="y", visible=False)
 
 
@@ -125,8 +125,15 @@ def overlay(fig, lines, models):
     for k, (name, law) in enumerate(lines.items()):
         ax.plot(C, law.optimum(C).N, ls=styles[k % 6], color=f"C{k % 6}", label=name)
     ax.scatter(models["C"], models["N"], marker="*", s=70, color="C1", zorder=3)
+    beside = {"GPT-3": (-34, 2), "Jurassic-1": (6, -10), "LaMDA": (-38, -3)}  # three stars lie close together
     for row in models.itertuples():
-        ax.annotate(row.name, (row.C, row.N), xytext=(6, -3), textcoords="offset points", fontsize=8)
+        ax.annotate(
+            row.name,
+            (row.C, row.N),
+            xytext=beside.get(row.name, (6, -3)),
+            textcoords="offset points",
+            fontsize=8,
+        )
     ax.axvline(GOPHER_FLOPS, color="0.5", ls="--", lw=0.8)
     ax.set(
         xscale="log",
@@ -202,6 +209,7 @@ def bias(fig, table, drift):
     left.set(ylabel="error of D_opt at 1e24 FLOPs (%)", title="centred grids")
     right.set(title="centre drifts threefold")
     left.legend(fontsize=7)
+    right.legend(fontsize=7)
 
 
 def local_exponent(fig, curves, kaplan_range, kaplan_exponent):
