@@ -93,7 +93,7 @@ def run(book, code, **environment):
     """Run code in a fresh process that uses the small checkout; its last line of output."""
     import os
 
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("SCALINGLAWS", "COV_", "COVERAGE"))}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("SCALINGLAWS")}
     clean |= {
         "SCALINGLAWS_ROOT": str(book),
         "PYTHONPATH": str(book / "src"),

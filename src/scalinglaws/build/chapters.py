@@ -137,6 +137,11 @@ def execute(name: str, profile: str) -> dict:
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=final.parent) as temporary:
         work = Path(temporary, "run")
         (work / "figures").mkdir(parents=True)
+        # An IPython profile of our own: no start-up files of the user's, no notices in the output.
+        (work / "ipython" / "profile_default").mkdir(parents=True)
+        (work / "ipython" / "profile_default" / "ipython_kernel_config.py").write_text(
+            "c.IPKernelApp.log_level = 40\n"
+        )
         nbformat.write(notebook, work / "input.ipynb")
         before = {k: os.environ.get(k) for k in _kernel_environment(work, profile)}
         os.environ.update(_kernel_environment(work, profile))
@@ -159,6 +164,7 @@ def execute(name: str, profile: str) -> dict:
             for variable, value in before.items():
                 os.environ.pop(variable, None) if value is None else os.environ.__setitem__(variable, value)
         (work / "input.ipynb").unlink()
+        shutil.rmtree(work / "ipython")
         used = _dependencies(work)
         key["files"] = {path: _file_hash(path) for path in used}
         key["datasets"] = {d["name"]: d["available"] for d in read_records(work, "datasets")}
@@ -174,6 +180,7 @@ def _kernel_environment(work: Path, profile: str) -> dict[str, str]:
     # One BLAS thread: small arrays gain nothing from more, and the CPU times printed mean something.
     return {
         "SCALINGLAWS_RECORD": str(work),
+        "IPYTHONDIR": str(work / "ipython"),
         "SCALINGLAWS_FIGURES": str(work / "figures"),
         "SCALINGLAWS_PROFILE": profile,
         "SCALINGLAWS_ROOT": str(root()),

@@ -10,6 +10,7 @@ which writes to a temporary name and renames only a file whose hash is right.
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import tarfile
 import tomllib
@@ -17,12 +18,7 @@ import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-import requests
-
-with warnings.catch_warnings():  # tqdm complains in notebooks that have no widgets; its text bar is fine
-    warnings.filterwarnings("ignore", message="IProgress not found")
-    import pooch
+from urllib.parse import quote
 
 from ..paths import data_file
 
@@ -83,7 +79,18 @@ def mirror() -> Path | None:
 
 def cache_folder() -> Path:
     """Where downloads are kept."""
-    return Path(os.environ.get("SCALINGLAWS_CACHE") or pooch.os_cache("scalinglaws"))
+    if folder := os.environ.get("SCALINGLAWS_CACHE"):
+        return Path(folder)
+    return Path(_pooch().os_cache("scalinglaws"))
+
+
+def _pooch():
+    """pooch, imported when needed: reading a mirror or fitting runs takes neither it nor its half second."""
+    with warnings.catch_warnings():  # tqdm complains in notebooks without widgets; its text bar is fine
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import pooch
+
+    return pooch
 
 
 def fetch(name: str, progress: bool = True) -> dict[str, Path]:
@@ -113,8 +120,13 @@ def _fetch_file(dataset: str, file: File, progress: bool) -> Path:
         if path.is_file():
             _check(path, file, "cached")
         raise DataMissing(_how_to_get(dataset, file, path, "SCALINGLAWS_OFFLINE is set"))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    pooch = _pooch()
+    import requests
+
+    pooch.get_logger().setLevel("INFO" if progress else "WARNING")
+
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         pooch.retrieve(
             file.url,
             known_hash=f"sha256:{file.sha256}",
@@ -159,7 +171,8 @@ def _check(path: Path, file: File, which: str):
 
 
 def _sha256(path: Path) -> str:
-    return pooch.file_hash(str(path), alg="sha256")
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _how_to_get(dataset, file, path, reason):
@@ -175,7 +188,7 @@ def manifest(name: str) -> list[File]:
     entry = describe(name)
     with data_file(entry["manifest"]).open(encoding="utf-8", newline="") as handle:
         return [
-            File(r["path"], entry["base_url"] + requests.utils.quote(r["path"]), r["sha256"], int(r["bytes"]))
+            File(r["path"], entry["base_url"] + quote(r["path"]), r["sha256"], int(r["bytes"]))
             for r in csv.DictReader(handle)
         ]
 
