@@ -152,6 +152,12 @@ def test_prose_is_no_reason_to_run_and_reaches_the_page(executed):
         ("data/claims/p.yaml", "statement: s", "statement: t", "data/claims/p.yaml changed"),
         ("src/scalinglaws/claims.py", '"""The ledger', '"""A ledger', "src/scalinglaws/claims.py changed"),
         ("requirements.lock", "", "a==1\n", "requirements.lock changed"),
+        (
+            "src/scalinglaws/paths.py",
+            '"""Where the project',
+            '"""Where this project',
+            "src/scalinglaws/paths.py changed",
+        ),
     ],
 )
 def test_what_a_chapter_depends_on_is_a_reason(executed, path, old, new, reason):
@@ -161,6 +167,19 @@ def test_what_a_chapter_depends_on_is_a_reason(executed, path, old, new, reason)
     assert run(executed, STALE) == reason
     file.write_text(before)
     assert run(executed, STALE) == "None"
+
+
+def test_a_page_that_was_edited_by_hand_is_placed_anew(executed):
+    place = "from scalinglaws.build import chapters; print(chapters.place_all('cpu'))"
+    run(executed, place)
+    assert run(executed, place) == "False"
+    page = executed / "book" / "chapters" / "small.ipynb"
+    page.write_text(page.read_text().replace("# Small", "# Faked"))
+    assert run(executed, place) == "True"
+    assert "# Faked" not in page.read_text()
+    (executed / "book" / "chapters" / "gone.ipynb").write_text("{}")
+    assert run(executed, place) == "True"
+    assert not (executed / "book" / "chapters" / "gone.ipynb").exists()
 
 
 def test_what_it_does_not_use_is_no_reason(executed):

@@ -59,6 +59,14 @@ def test_qualitative_claims_hold_or_not(ledger):
 def test_unsettled_claims_are_not_overruled(ledger):
     ledger(GOOD | {"unsettled": "beyond our compute", "because": "too big"})
     assert claims.check("p.x", 2.0).verdict == "beyond our compute"
+    nothing = claims.check("p.x", None)
+    assert (nothing.verdict, nothing.value, nothing.evidence) == ("beyond our compute", None, None)
+
+
+def test_a_settled_claim_needs_a_value(ledger):
+    ledger(GOOD)
+    with pytest.raises(claims.LedgerError, match="a value is needed"):
+        claims.check("p.x", None)
 
 
 @pytest.mark.parametrize(
@@ -132,16 +140,18 @@ def test_checks_are_recorded_and_compared(ledger, tmp_path, monkeypatch):
         }
     ]
     errors, _ = claims.compare({"c": records})
-    assert errors == ["p.y: never checked in chapter c"]
+    other = "p.z: no chapter 'other' was built (there are c)"
+    assert errors == ["p.y: never checked in chapter c", other]
     claims.not_run("p.y", "data missing: epoch")
     records = [json.loads(line) for line in (tmp_path / "claims.jsonl").read_text().splitlines()]
-    assert claims.compare({"c": records}) == ([], ["p.y: not run (data missing: epoch)"])
-    assert claims.compare({"c": records}, allow_not_run=False) == (["p.y: not run (data missing: epoch)"], [])
+    assert claims.compare({"c": records}) == ([other], ["p.y: not run (data missing: epoch)"])
+    strict, notes = claims.compare({"c": records}, allow_not_run=False)
+    assert (strict[0], notes) == ("p.y: not run (data missing: epoch)", [])
     claims.check("p.y", 9)
     errors, _ = claims.compare(
         {"c": [json.loads(line) for line in (tmp_path / "claims.jsonl").read_text().splitlines()]}
     )
-    assert errors == ["p.y: checked 2 times in chapter c"]
+    assert errors[0] == "p.y: checked 2 times in chapter c"
 
 
 def test_a_changed_verdict_is_an_error_that_says_what_to_do(ledger):
@@ -179,7 +189,7 @@ def test_the_books_own_ledger():
     assert len(everything) >= 40
     per_paper = Counter(c.paper for c in everything.values())
     assert set(per_paper) == {p["paper"] for p in claims.papers().values()}
-    assert all(any(y in paper for y in ("2022", "2024", "2026")) for paper in per_paper)
+    assert all(any(y in paper for y in ("2022", "2023", "2024", "2026")) for paper in per_paper)
     source = {p.stem: p.read_text() for p in (paths.root() / "notebooks").glob("*.md")}
     for claim in everything.values():
         assert claim.chapter in source

@@ -126,6 +126,7 @@ def table(**changes):
 
 
 BAD = {
+    "implausible": (lambda: table(cells={(5, "N"): 1e300}), "line 7: column N is 1e+300, not between"),
     "missing column": (lambda: good_runs().drop(columns="D"), "line 1: column D missing"),
     "near miss": (
         lambda: good_runs().rename(columns={"loss": "Loss"}),
@@ -211,7 +212,9 @@ def test_isoflop_and_envelope_say_what_they_need(capsys, tmp_path):
 
 @pytest.mark.parametrize(
     ("option", "message"),
-    [(("--delta", "0"), "--delta must be positive"), (("--level", "1.5"), "--level must be"), (("--bootstrap", "-1"), "--bootstrap must be"),
+    [(("--delta", "0"), "--delta must be a positive"), (("--delta", "nan"), "--delta must be a positive"),
+        (("--seed", "-1"), "--seed must not be negative"),
+        (("--level", "1.5"), "--level must be"), (("--bootstrap", "-1"), "--bootstrap must be"),
      (("--budget", "-3"), "--budget must be"), (("--plot", "/nowhere/x.svg"), "--plot /nowhere/x.svg"), (("--plot", "x.docx"), "--plot x.docx")],
 )  # fmt: skip
 def test_bad_options(capsys, runs_csv, option, message):
@@ -251,3 +254,64 @@ def test_help_gives_units_and_runs_as_a_module(tmp_path):
     )
     assert bad.returncode == 2
     assert "Traceback" not in bad.stderr
+
+
+def test_a_table_s_own_flop_count_decides_what_a_budget_buys(capsys, tmp_path):
+    frame = good_runs()
+    frame.assign(C=2 * frame["C"]).to_csv(tmp_path / "r.csv", index=False)
+    _, out, _ = call(capsys, "fit", tmp_path / "r.csv", "--bootstrap", 0, "--budget", "2e23", "--json")
+    twice = json.loads(out)["allocation"]
+    frame.to_csv(tmp_path / "r.csv", index=False)
+    _, out, _ = call(capsys, "fit", tmp_path / "r.csv", "--bootstrap", 0, "--budget", "1e23", "--json")
+    assert twice["N"] == pytest.approx(json.loads(out)["allocation"]["N"], rel=1e-6)
+
+
+def test_one_exchanged_row_is_pointed_at(capsys, tmp_path):
+    frame = good_runs()
+    row = int(np.argmax(frame["D"] / frame["N"]))
+    frame.loc[row, ["N", "D"]] = frame.loc[row, ["D", "N"]].to_numpy()
+    frame.to_csv(tmp_path / "r.csv", index=False)
+    _, out, _ = call(capsys, "fit", tmp_path / "r.csv", "--bootstrap", 0, "--json")
+    assert any(w.startswith(f"line {row + 2} misses the law") for w in json.loads(out)["warnings"])
+
+
+def test_constant_losses_give_an_answer_or_one_line(capsys, tmp_path):
+    good_runs().assign(loss=3.0).drop(columns="C").to_csv(tmp_path / "r.csv", index=False)
+    for method in ("surface", "varpro"):
+        code, out, err = call(
+            capsys,
+            "fit",
+            tmp_path / "r.csv",
+            "--method",
+            method,
+            "--budget",
+            "1e22",
+            "--bootstrap",
+            20,
+            "--json",
+        )
+        assert (code, err.count("\n")) in ((0, 0), (2, 1))
+        if code == 0:
+            json.loads(out, parse_constant=lambda c: pytest.fail(c))
+
+
+def test_training_curves_must_be_named_alike(capsys, tmp_path):
+    curves = simulate.curve_runs(LAW, [1e8, 1e9, 1e10], (20.0,), points=4)
+    frame = pd.DataFrame({"N": curves.N, "D": curves.D, "loss": curves.loss, "run": "same"})
+    frame.to_csv(tmp_path / "r.csv", index=False)
+    code, _, err = call(capsys, "fit", tmp_path / "r.csv", "--method", "envelope")
+    assert (code, "line 6: column run: curve 'same' has N = 1e+08 above" in err) == (2, True)
+    frame["run"] = ["a"] * 4 + [""] * 8
+    frame.to_csv(tmp_path / "r.csv", index=False)
+    code, _, err = call(capsys, "fit", tmp_path / "r.csv", "--method", "envelope")
+    assert (code, "line 6: column run is empty" in err) == (2, True)
+
+
+def test_a_terminal_without_greek_does_not_crash(runs_csv):
+    import os
+
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "scalinglaws", "fit", runs_csv, "--bootstrap", "0"]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert "L = E + A/N^? + B/D^?" in found.stdout

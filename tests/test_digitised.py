@@ -62,7 +62,7 @@ def test_bootstraps_are_global_minima(arrays):
         start = centre + rng.normal(size=(500, 5)) * [1, 1, 0.5, 0.2, 0.2]
         best = np.minimum(best, minimise(objective, start, W, LOW, HIGH).f)
     assert ours.converged.all()
-    assert ((ours.f - best) / best <= 1e-9).mean() >= 0.998
+    assert ((ours.f - best) / best <= 1e-9).mean() >= 0.999
 
 
 def test_outliers_and_objectives_move_the_exponent(arrays, needed):

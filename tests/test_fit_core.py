@@ -329,3 +329,27 @@ def test_coverage_study_counts_what_it_says():
     assert summary.loc["surface", "bias"] == pytest.approx(
         table.query("method == 'surface'")["a"].mean() - law.a
     )
+
+
+def test_interpolated_frontier_follows_the_law(surface_law):
+    import pandas as pd
+
+    runs = simulate.isoflop_grid(surface_law, [1e18, 1e19, 1e20, 1e21, 1e22], 16, 40)
+    table = fit.interpolated_frontier(pd.DataFrame({"C": runs.C, "N": runs.N, "loss": runs.loss}))
+    assert table["N_opt"].to_numpy() == pytest.approx(surface_law.optimum(table["C"]).N, rel=0.02)
+    slope, (low, high) = fit.frontier_exponent(table["C"], table["N_opt"])
+    assert slope == pytest.approx(surface_law.a, abs=2e-3)
+    assert low - 1e-9 <= slope <= high + 1e-9
+    # a minimum at the edge of the sizes is no minimum, and two sizes are too few
+    below = runs.N < surface_law.optimum(1e20).N * 0.8
+    assert np.isnan(
+        fit.interpolated_minimum(runs.N[below & (runs.group == 2)], runs.loss[below & (runs.group == 2)])
+    )
+    assert np.isnan(fit.interpolated_minimum([1e8, 1e9], [3.0, 2.0]))
+    # weights: a budget of weight zero does not matter
+    w = np.array([1.0, 1.0, 1.0, 1.0, 0.0])
+    spoiled = table["N_opt"].to_numpy().copy()
+    spoiled[-1] *= 100
+    assert fit.frontier_exponent(table["C"], spoiled, w)[0] == pytest.approx(
+        fit.frontier_exponent(table["C"][:4], table["N_opt"][:4])[0], abs=1e-12
+    )

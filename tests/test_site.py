@@ -154,7 +154,7 @@ def test_scorecard_leads_to_every_claim(site):
         assert f"chapters/{claim.chapter}.html#claim-{claim.id}" in page.links
         assert f"claim-{claim.id}" in chapter.ids
     text = (site / "book/scorecard.html").read_text(encoding="utf-8")
-    assert len(re.findall(r"<small>(?:<a [^>]+>)?line \d+", text)) == len(ledger())
+    assert len(re.findall(r"· (?:<a [^>]+>)?line \d+", text)) == len(ledger())
 
 
 @pytest.fixture(scope="session")
@@ -267,8 +267,13 @@ def test_a_link_to_a_claim_opens_it(browser, server):
 
 def test_solutions_are_folded_and_open(browser, server):
     page, _ = open_page(browser, server, "book/chapters/chinchilla.html")
-    solutions = page.locator(".solution.dropdown, .toggle.solution, div.solution")
+    solutions = page.locator("div.solution")
     assert solutions.count() >= 6
+    for k in range(solutions.count()):
+        body = solutions.nth(k).locator("section, .solution-content").first
+        assert not body.is_visible()
+    solutions.first.locator("button.toggle-button, summary").first.click()
+    assert solutions.first.locator("section, .solution-content").first.is_visible()
     page.close()
 
 

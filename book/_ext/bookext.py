@@ -76,17 +76,15 @@ class Scorecard(SphinxDirective):
             statement = html.escape(c["statement"])
             cells = (
                 f'<span class="verdict verdict-{c["verdict"].split()[0]}">{c["verdict"]}</span>',
-                f'<a href="{page}#claim-{c["id"]}">{statement}</a><br><small>{html.escape(c["id"])}</small>',
+                f'<a href="{page}#claim-{c["id"]}">{statement}</a><br>'
+                f"<small>{html.escape(c['paper'])}, {html.escape(c['locator'])} · {html.escape(c['id'])} · {where}</small>",
                 show(c["published"], c["published_interval"], c["unit"]),
                 show(c["value"], c["interval"], c["unit"]),
-                f"{html.escape(c['paper'])}<br><small>{html.escape(c['locator'])}</small>",
-                c["evidence"] or "—",
-                gap_text(c["decades"]),
-                f"<small>{where}</small>",
+                f"{c['evidence'] or '—'}<br><small>{gap_text(c['decades'])}</small>",
             )
             keys = {"verdict": c["verdict"], "paper": c["paper"], "evidence": c["evidence"] or "none"}
             data_attributes = "".join(f' data-{k}="{html.escape(v, quote=True)}"' for k, v in keys.items())
-            tags = ["td", 'th scope="row"', *["td"] * 6]
+            tags = ["td", 'th scope="row"', *["td"] * 3]
             body = "".join(f"<{t}>{cell}</{t.split()[0]}>" for t, cell in zip(tags, cells, strict=True))
             rows.append(f"<tr{data_attributes}>{body}</tr>")
         count = {v: sum(c["verdict"] == v for c in data["claims"]) for v in VERDICTS}
@@ -116,10 +114,7 @@ class Scorecard(SphinxDirective):
                     "claim",
                     "published",
                     "ours (interval)",
-                    "paper",
-                    "evidence",
-                    "decades of compute",
-                    "source",
+                    "evidence, decades of compute",
                 )
             )
             + f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
@@ -181,6 +176,10 @@ def mathjax(app, config):
     config.html_static_path.append(str(static))
     config.mathjax_path = "mathjax/tex-chtml.js"
     config.book_repository = repository() or ""
+    if scorecard_data()["profile"] == "smoke":
+        config.html_theme_options["announcement"] = (
+            "This copy was built with the smoke profile: toy sizes, numbers without meaning."
+        )
 
 
 def without_thebe(app):

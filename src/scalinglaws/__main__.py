@@ -23,6 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in (fit, data, book, lint, lock, hardware):
         module.register(commands)
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show α gets a question mark, not a crash
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     options = parser.parse_args(arguments)
     try:
         return options.run(options)

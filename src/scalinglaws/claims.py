@@ -145,7 +145,11 @@ def gap(claim: Claim) -> str:
     """The compute between the paper's largest run and ours, in words."""
     text = gap_text(claim.decades)
     if claim.decades is None:
-        return text
+        return (
+            text
+            if claim.paper_flops is None
+            else f"nothing trained here (the paper: {claim.paper_flops:.3g} FLOP)"
+        )
     return f"{text} ({claim.paper_flops:.3g} against {claim.our_flops:.3g} FLOP)"
 
 
@@ -220,7 +224,7 @@ def _parse(name, document, entry) -> Claim:
             evidence=tuple(entry["evidence"]),
             published_interval=tuple(map(float, interval)) if interval else None,
             paper_flops=float(scale["paper"]) if scale else None,
-            our_flops=float(scale["ours"]) if scale else None,
+            our_flops=float(scale["ours"]) if scale and scale["ours"] else None,
         )
     except TypeError as error:
         raise LedgerError(f"{where}: {error}") from None
@@ -239,11 +243,16 @@ def _numbers(tolerance: dict) -> dict:
 def check(id: str, value, interval=None, evidence: str | None = None, note: str = "") -> Result:
     """Compare a computed value with the ledger and record the verdict.
 
+    value None, for a claim with an unsettled verdict only: nothing was computed here.
     value: a number, or a bool for a claim that holds or does not. interval: (low, high).
     evidence: one of the kinds the ledger allows for this claim (default: the only one).
     Raises LedgerError for an unknown id, a NaN, or evidence the claim does not list.
     """
     claim = _claim(id)
+    if value is None:
+        if not claim.unsettled:
+            raise LedgerError(f"claim {id}: a value is needed, its verdict is not settled in the ledger")
+        return _recorded(Result(claim, None, None, None, claim.unsettled, note))
     if evidence is None and len(claim.evidence) == 1:
         evidence = claim.evidence[0]
     if evidence not in claim.evidence:
@@ -285,6 +294,9 @@ def compare(records: dict[str, list[dict]], allow_not_run: bool = True) -> tuple
     errors, notes = [], []
     for claim in ledger().values():
         if claim.chapter not in records:
+            errors.append(
+                f"{claim.id}: no chapter {claim.chapter!r} was built (there are {', '.join(records)})"
+            )
             continue
         found = [r for r in records[claim.chapter] if r["id"] == claim.id]
         if len(found) != 1:

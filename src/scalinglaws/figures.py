@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .paths import record, root
+from .paths import noted, record, root
 from .provenance import passport
 
 # Okabe & Ito's palette, distinguishable with every common colour-vision deficiency; black and
@@ -104,7 +104,9 @@ def style(mode: str = "light") -> dict:
 
     tone = _MODES[mode]
     colours = COLOURS if mode == "light" else _DARK_COLOURS
-    settings = mpl.rc_params_from_file(Path(__file__).with_name("book.mplstyle"), use_default_template=False)
+    settings = mpl.rc_params_from_file(
+        noted(Path(__file__).with_name("book.mplstyle")), use_default_template=False
+    )
     settings.update(
         {
             "axes.prop_cycle": cycler(color=colours),

@@ -31,13 +31,17 @@ def root() -> Path:
 
 def data_file(*parts: str) -> Path:
     """A file under data/, noted as read: `make book` reruns a chapter when one of its files changes."""
-    path = root().joinpath("data", *parts)
+    return noted(root().joinpath("data", *parts))
+
+
+def noted(path: Path) -> Path:
+    """The path, noted as read."""
     _read.add(path)
     return path
 
 
 def files_read() -> list[Path]:
-    """Every path handed out by `data_file` in this process."""
+    """Every path noted in this process."""
     return sorted(_read)
 
 

@@ -95,4 +95,6 @@ def test_varpro_against_scipy_nnls(benchmark, epoch):
 
     theirs, plain_seconds = cpu(plain)
     assert ours.objective == pytest.approx(theirs.fun, rel=1e-6)
-    print(f"\nvariable projection: {1000 * seconds:.1f} ms CPU; SciPy NNLS + Nelder–Mead {1000 * plain_seconds:.0f} ms: {plain_seconds / seconds:.0f}×")
+    print(
+        f"\nvariable projection: {1000 * seconds:.1f} ms CPU; SciPy NNLS + Nelder–Mead {1000 * plain_seconds:.0f} ms: {plain_seconds / seconds:.0f}×"
+    )

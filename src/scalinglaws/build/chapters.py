@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import yaml
 from .. import datasets
 from ..datasets import registry
 from ..paths import root
+from ..provenance import packages
 
 if TYPE_CHECKING:
     import nbformat
@@ -87,7 +87,7 @@ def _outer_key(name: str, profile: str) -> dict:
     return {
         "parameters": parameters(name, profile),
         "lock": _file_hash("requirements.lock"),
-        "python": platform.python_version(),
+        "packages": packages(),
     }
 
 
@@ -107,7 +107,7 @@ def stale(name: str, profile: str) -> str | None:
                 "code": "its code changed",
                 "parameters": f"the {profile} profile changed",
                 "lock": "requirements.lock changed",
-                "python": "another Python",
+                "packages": "other package versions",
             }[part]
     if not text_is_kept:
         (folder / "key.json").write_text(
@@ -278,28 +278,31 @@ def place(name: str, profile: str) -> None:
         shutil.copyfile(figure, target / "figures" / figure.name)
 
 
+def _tree_hash(folder: Path, pattern: str = "*") -> str:
+    files = sorted(p for p in folder.rglob(pattern) if p.is_file())
+    return _hash(
+        b"".join(str(p.relative_to(folder)).encode() + _hash(p.read_bytes()).encode() for p in files)
+    )
+
+
 def place_all(profile: str) -> bool:
     """Place every chapter and nothing else, so that no page or figure outlives its source.
 
-    Returns False, having done nothing, when the pages already stand for these sources and runs.
+    Returns False, having done nothing, when what stands under book/chapters/ is exactly what
+    these sources, runs and this code would put there.
     """
-    stored = root() / "_build" / "placed.json"
-    key = {"profile": profile}
+    stored, pages = root() / "_build" / "placed.json", root() / "book" / "chapters"
+    key = {"profile": profile, "code": _tree_hash(root() / "src" / "scalinglaws" / "build", "*.py")}
     for name in names():
-        run = _file_hash(str(executed_folder(name, profile).relative_to(root()) / "key.json"))
+        run = _tree_hash(executed_folder(name, profile))
         key[name] = [_file_hash(f"notebooks/{name}.md"), run]
-    pages = root() / "book" / "chapters"
-    if (
-        stored.is_file()
-        and json.loads(stored.read_text()) == key
-        and {p.stem for p in pages.glob("*.ipynb")} == set(names())
-    ):
+    if stored.is_file() and json.loads(stored.read_text()) == key | {"pages": _tree_hash(pages)}:
         return False
     stored.unlink(missing_ok=True)
     shutil.rmtree(pages, ignore_errors=True)
     for name in names():
         place(name, profile)
-    stored.write_text(json.dumps(key))
+    stored.write_text(json.dumps(key | {"pages": _tree_hash(pages)}))
     return True
 
 

@@ -26,7 +26,12 @@ def repository() -> str | None:
     """https URL of the repository: from CI's environment or the git remote; None if neither tells."""
     if name := os.environ.get("GITHUB_REPOSITORY"):
         return f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{name}"
-    found = subprocess.run(["git", "remote", "get-url", "origin"], cwd=root(), capture_output=True, text=True)
+    try:
+        found = subprocess.run(
+            ["git", "remote", "get-url", "origin"], cwd=root(), capture_output=True, text=True
+        )
+    except OSError:  # no git
+        return None
     match = re.fullmatch(
         r"(?:https://|git@)(github\.com|gitlab\.com)[/:]([^/]+/[^/]+?)(?:\.git)?/?", found.stdout.strip()
     )

@@ -13,6 +13,7 @@ from .. import claims
 from ..paths import root
 from . import chapters
 from .chapters import BuildError
+from .publish import repository
 
 
 def site():
@@ -58,8 +59,13 @@ def _inputs_key() -> dict[str, str]:
     base = root()
     files = [base / "_config.yml", base / "_toc.yml", base / "requirements.lock"]
     files += [p for p in (base / "book").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    files += [*(base / "src/scalinglaws/build").glob("*.py"), base / "src/scalinglaws/claims.py"]
     key = {str(p.relative_to(base)): chapters._hash(p.read_bytes()) for p in sorted(files)}
-    return key | {"repository": os.environ.get("GITHUB_REPOSITORY", "")}
+    return key | {"repository": repository() or ""}
+
+
+def _rendered() -> list[str]:
+    return sorted(str(p.relative_to(site())) for p in site().rglob("*") if p.is_file())
 
 
 def render(say=print) -> bool:
@@ -67,7 +73,7 @@ def render(say=print) -> bool:
     stored = root() / "_build" / "render.json"
     key = _inputs_key()
     try:
-        if json.loads(stored.read_text()) == key and (site() / "index.html").is_file():
+        if json.loads(stored.read_text()) == {"inputs": key, "files": _rendered()}:
             return False
     except (OSError, ValueError):
         pass
@@ -98,5 +104,5 @@ def render(say=print) -> bool:
         raise BuildError(
             f"the site has warnings, which are errors here:\n{log or found.stdout + found.stderr}"
         )
-    stored.write_text(json.dumps(key))
+    stored.write_text(json.dumps({"inputs": key, "files": _rendered()}))
     return True

@@ -80,9 +80,13 @@ def run(options) -> int:
     check_enough(options.runs, runs, options.method)
     started = time.process_time()
     try:
-        fit = fit_runs(runs, options.method, options.delta)
-    except ValueError as error:
+        return _fit_and_report(runs, options, started)
+    except (ValueError, np.linalg.LinAlgError) as error:
         raise UserError(f"{options.runs}: {error}") from None
+
+
+def _fit_and_report(runs, options, started) -> int:
+    fit = fit_runs(runs, options.method, options.delta)
     seconds = {"fit": time.process_time() - started, "bootstrap": 0.0}
     boot = None
     if options.bootstrap:
@@ -90,15 +94,19 @@ def run(options) -> int:
         boot = fitting.bootstrap(fit, options.bootstrap, options.seed)
         seconds["bootstrap"] = time.process_time() - started
     report = build_report(fit, boot, runs, options, seconds)
-    print(json.dumps(report, indent=1) if options.json else as_text(report, options))
     if options.plot:
         _plot(options.plot, fit, runs)
+    print(
+        json.dumps(_finite(report), indent=1, allow_nan=False) if options.json else as_text(report, options)
+    )
     return 0
 
 
 def _check_options(options):
-    if options.delta <= 0:
-        raise UserError(f"--delta must be positive, got {options.delta:g}")
+    if not (np.isfinite(options.delta) and options.delta > 0):
+        raise UserError(f"--delta must be a positive number, got {options.delta:g}")
+    if options.seed < 0:
+        raise UserError(f"--seed must not be negative, got {options.seed}")
     if not 0 < options.level < 1:
         raise UserError(f"--level must be between 0 and 1, got {options.level:g}")
     if options.bootstrap < 0 or options.bootstrap == 1:
@@ -123,6 +131,14 @@ def fit_runs(runs, method: str, delta: float = 1e-3) -> fitting.Fit:
 def build_report(fit, boot, runs, options, seconds) -> dict:
     """The JSON object: everything the text prints comes from it."""
     allocation, warnings = None, list(fit.warnings)
+    C = runs["C"] if "C" in runs else 6 * runs["N"] * runs["D"]
+    # C = k·N·D: the table's own count of FLOPs decides what a budget buys
+    ratio = C / (runs["N"] * runs["D"])
+    k = {"k": float(ratio.median())} if fit.method in ("surface", "varpro") else {}
+    if k and ratio.max() / ratio.min() > 1.1:
+        warnings.append(
+            f"C/(N·D) varies from {ratio.min():.3g} to {ratio.max():.3g}; budgets use its median, {k['k']:.3g}"
+        )
     if fit.bound_hit:
         warnings.append(
             f"parameter at its bound ({fit.status.removeprefix('bound: ')}): the runs do not determine it, "
@@ -130,15 +146,22 @@ def build_report(fit, boot, runs, options, seconds) -> dict:
         )
     if not fit.converged:
         warnings.append("the optimiser did not converge; check the runs for outliers")
-    C = runs["C"] if "C" in runs else 6 * runs["N"] * runs["D"]
     if fit.method in ("surface", "varpro") and len(np.unique(fitting.group_budgets(C))) < 3:
         warnings.append("too few budgets: fewer than three distinct values of C")
+    if fit.method in ("surface", "varpro"):
+        miss = np.abs(np.log(fit.law.predict(runs["N"], runs["D"]) / runs["loss"])).to_numpy()
+        worst = int(np.argmax(miss))
+        if miss[worst] > max(0.01, 20 * np.median(miss)):
+            warnings.append(
+                f"line {worst + 2} misses the law by {100 * np.expm1(miss[worst]):.0f} %, far more than the others: "
+                "check its N, D and loss (exchanged columns? another unit?)"
+            )
     if boot is not None and boot.failed > 0.01:
         warnings.append(
             f"{100 * boot.failed:.1f} % of the resamples could not be fitted and are left out of the intervals"
         )
     if options.budget:
-        at = fit.law.optimum(options.budget)
+        at = fit.law.optimum(options.budget, **k)
         allocation = {
             "C": float(options.budget),
             "N": float(at.N),
@@ -148,7 +171,7 @@ def build_report(fit, boot, runs, options, seconds) -> dict:
         }
         if boot is not None:
             allocation["interval"] = {
-                k: list(v) for k, v in boot.optimum_interval(options.budget, options.level).items()
+                k: list(v) for k, v in boot.optimum_interval(options.budget, options.level, **k).items()
             }
         decades = np.log10(options.budget / C.max())
         if decades > 0:
@@ -172,6 +195,15 @@ def build_report(fit, boot, runs, options, seconds) -> dict:
         "warnings": warnings,
         "seconds": seconds,
     }
+
+
+def _finite(value):
+    """The report with null for every number that is not finite: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 _UNITS = {"E": "nats/token", "A": "", "B": "", "N0": "parameters at C0", "D0": "tokens at C0"}

@@ -42,7 +42,11 @@ def read_runs(path: str | Path, *, max_rows: int = MAX_ROWS, check_order: bool =
         raise UserError(
             f"{path}: the file is empty; it needs a header line N,D,loss and a row per run"
         ) from None
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: not a comma-separated text table in UTF-8 (byte {error.start}); save it as CSV UTF-8"
+        ) from None
+    except pd.errors.ParserError as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"{path}: not a comma-separated text table ({reason})") from None
     header, table = [str(c).strip() for c in table.iloc[0]], table.iloc[1:].reset_index(drop=True)
@@ -63,7 +67,7 @@ def read_runs(path: str | Path, *, max_rows: int = MAX_ROWS, check_order: bool =
     keep = [c for c in ("N", "D", "loss", "C") if c in table.columns]
     runs = pd.DataFrame({c: _numbers(path, table[c], c) for c in keep})
     if "run" in table.columns:
-        runs["run"] = table["run"].to_numpy()
+        runs["run"] = _labels(path, table["run"], runs["N"])
     _duplicates(path, runs)
     if check_order:
         _order(path, runs)
@@ -76,7 +80,7 @@ def _columns(path, table):
     if not missing:
         return
     header = " ".join(table.columns)
-    for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+    for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (" ", "spaces")):
         if len(table.columns) == 1 and delimiter in header:
             raise UserError(f"{path}: line 1: the columns are separated by {name}; separate them by commas")
     near = {c.lower(): c for c in table.columns}
@@ -86,10 +90,14 @@ def _columns(path, table):
     )
 
 
+RANGES = {"N": (1, 1e18), "D": (1, 1e20), "loss": (1e-6, 1e3), "C": (1, 1e40)}
+
+
 def _numbers(path, column: pd.Series, name: str) -> np.ndarray:
     text = column.fillna("").str.strip()
     values = pd.to_numeric(text, errors="coerce").to_numpy(float)
-    bad = ~np.isfinite(values) | (values <= 0)
+    low, high = RANGES[name]
+    bad = ~np.isfinite(values) | (values < low) | (values > high)
     if bad.any():
         row = int(np.argmax(bad))
         cell = text.iloc[row]
@@ -97,13 +105,30 @@ def _numbers(path, column: pd.Series, name: str) -> np.ndarray:
             problem = "is empty"
         elif cell.lower() in ("nan", "inf", "-inf", "infinity", "-infinity", "na", "n/a", "null", "none"):
             problem = f"is {cell}"
-        elif np.isfinite(values[row]):
+        elif np.isfinite(values[row]) and values[row] <= 0:
             problem = f"is {cell}, not positive"
+        elif np.isfinite(values[row]):
+            problem = f"is {cell}, not between {low:g} and {high:g}"
         else:
             problem = f"is {cell!r}, not a number"
         unit = {"N": "parameters", "D": "tokens", "loss": "nats per token", "C": "FLOPs"}[name]
         raise UserError(f"{path}: line {row + 2}: column {name} {problem}; give {unit}, or delete the row")
     return values
+
+
+def _labels(path, column: pd.Series, N: pd.Series) -> np.ndarray:
+    labels = column.fillna("").str.strip()
+    if (labels == "").any():
+        row = int(np.argmax(labels == ""))
+        raise UserError(f"{path}: line {row + 2}: column run is empty; name the training curve of every row")
+    first = N.groupby(labels.to_numpy()).transform("first")
+    if (first != N).any():
+        row = int(np.argmax(first != N))
+        raise UserError(
+            f"{path}: line {row + 2}: column run: curve {labels.iloc[row]!r} has N = {first.iloc[row]:.4g} above and "
+            f"{N.iloc[row]:.4g} here; a training curve has one size"
+        )
+    return labels.to_numpy()
 
 
 def _duplicates(path, runs):

@@ -150,7 +150,7 @@ def _fetch_file(dataset: str, file: File, progress: bool) -> Path:
             _how_to_get(dataset, file, path, f"no connection ({type(error).__name__})")
         ) from None
     except OSError as error:
-        raise DataError(
+        raise DataMissing(
             f"{dataset}: cannot write {path}: {error.strerror}; set SCALINGLAWS_CACHE to a folder with room"
         ) from None
     return path

@@ -1,6 +1,7 @@
 """Fitting scaling laws: three approaches of Hoffmann et al. (2022), variable projection, intervals."""
 
 from .envelope import EnvelopeFit, fit_envelope
+from .frontier import frontier_exponent, interpolated_frontier, interpolated_minimum
 from .huber import HuberObjective
 from .isoflop import IsoflopFit, Valley, fit_isoflop
 from .likelihood import Profile, RatioTest, likelihood_ratio, profile, wald
@@ -35,8 +36,11 @@ __all__ = [
     "fit_isoflop",
     "fit_surface",
     "fit_varpro",
+    "frontier_exponent",
     "group_budgets",
     "hoffmann_grid",
+    "interpolated_frontier",
+    "interpolated_minimum",
     "legacy_resample_weights",
     "likelihood_ratio",
     "line",

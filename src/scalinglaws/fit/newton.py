@@ -12,6 +12,7 @@ import numpy as np
 
 ELEMENTS_AT_ONCE = 1 << 16
 """Problems × points in one chunk: the working arrays then stay in a core's cache."""
+STALL = 40
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ def minimise(
 
     start (K, 5); weights (K, n) or (n,); low and high (5,); fixed (5,) of booleans keeps
     coordinates where they start. A problem has converged when its undamped Newton step promises less than
-    `tolerance` of its objective. `at_bound` (K, 5) marks coordinates held at a bound by the
+    `tolerance` of its objective, or when `STALL` steps together lowered the objective by less than a
+    millionth (a flat valley of a few noisy runs, with the kinks of a small δ in it). `at_bound` (K, 5) marks coordinates held at a bound by the
     gradient.
     """
     start = np.atleast_2d(np.asarray(start, float))
@@ -59,7 +61,7 @@ def _minimise_chunk(objective, start, weights, low, high, fixed, steps, toleranc
     t, w = best.copy(), np.ascontiguousarray(weights, float)
     f, g, H = objective.derivatives(t, w)
     value[:] = f
-    damping = np.full(K, 1e-4)
+    damping, anchor = np.full(K, 1e-4), f.copy()
     for step in range(1, steps + 1):
         held = ((t <= low) & (g > 0)) | ((t >= high) & (g < 0))
         move, promise = _newton_step(g, H, damping, held | fixed)
@@ -76,6 +78,9 @@ def _minimise_chunk(objective, start, weights, low, high, fixed, steps, toleranc
         done = (promise <= tolerance * np.maximum(f, 1e-300)) & ((damping <= 1e-2) | ~better) | (
             damping > 1e10
         )
+        if step % STALL == 0:
+            done |= anchor - f <= 1e-6 * f
+            anchor = f.copy()
         if done.any() or step == steps:
             out = done if step < steps else np.ones_like(done)
             rows = live[out]
@@ -84,7 +89,7 @@ def _minimise_chunk(objective, start, weights, low, high, fixed, steps, toleranc
             keep = ~out
             if not keep.any():
                 break
-            live, t, w, f, g, H, damping = (
+            live, t, w, f, g, H, damping, anchor = (
                 live[keep],
                 t[keep],
                 w[keep],
@@ -92,6 +97,7 @@ def _minimise_chunk(objective, start, weights, low, high, fixed, steps, toleranc
                 g[keep],
                 H[keep],
                 damping[keep],
+                anchor[keep],
             )
     return best, value, converged, bound, taken
 

@@ -14,6 +14,7 @@ from scipy.special import ndtr, ndtri
 
 from ..laws import Allocation, Chinchilla, Frontier
 
+MOST_WEIGHTS = 250_000_000  # resamples × runs: 2 GB of weights
 Parameters = dict[str, np.ndarray]
 
 
@@ -76,13 +77,13 @@ class Bootstrap:
         """Standard deviation of the refits."""
         return float(np.nanstd(self.samples[name]))
 
-    def optimum(self, C) -> Allocation:
+    def optimum(self, C, **k) -> Allocation:
         """The compute-optimal allocation at C FLOPs under every refit, arrays of shape (K,)."""
-        return _law(self.fit.law, self.samples).optimum(C)
+        return _law(self.fit.law, self.samples).optimum(C, **k)
 
-    def optimum_interval(self, C: float, level: float = 0.95) -> dict[str, tuple[float, float]]:
-        """Percentile intervals of N_opt and D_opt at C FLOPs."""
-        at = self.optimum(C)
+    def optimum_interval(self, C: float, level: float = 0.95, **k) -> dict[str, tuple[float, float]]:
+        """Percentile intervals of N_opt and D_opt at C FLOPs; `k` as in `Chinchilla.optimum`."""
+        at = self.optimum(C, **k)
         return {"N": percentile(at.N, level), "D": percentile(at.D, level)}
 
     @property
@@ -103,7 +104,9 @@ class Bootstrap:
 def _law(law, samples: Parameters):
     """A law of the same kind whose fields are arrays, one entry a resample."""
     if isinstance(law, Chinchilla):
-        return Chinchilla(**{k: samples[k] for k in ("E", "A", "B", "alpha", "beta")})
+        # a resample that lost a term (A or B zero) has no optimum
+        term = {k: np.where(samples[k] > 0, samples[k], np.nan) for k in ("A", "B")}
+        return Chinchilla(**term, **{k: samples[k] for k in ("E", "alpha", "beta")})
     return Frontier(**{k: samples[k] for k in ("N0", "a", "D0", "b")}, C0=law.C0)
 
 
@@ -124,6 +127,11 @@ def bootstrap(
     Raises ValueError for an unknown scheme.
     """
     rng = np.random.default_rng(rng)
+    if weights is None and samples * fit.n > MOST_WEIGHTS:
+        raise ValueError(
+            f"{samples} resamples of {fit.n} rows need {samples * fit.n * 8 / 2**30:.0f} GiB; "
+            f"ask for at most {MOST_WEIGHTS // fit.n} (--bootstrap)"
+        )
     if weights is None:
         if scheme == "resample":
             weights = resample_weights(fit.n, samples, rng, strata=fit.strata, groups=fit.groups)

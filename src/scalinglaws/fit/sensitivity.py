@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..laws import Chinchilla
 from .isoflop import fit_isoflop
-from .result import bootstrap, percentile
+from .result import bootstrap
 from .simulate import isoflop_grid
 from .surface import fit_surface
 from .varpro import fit_varpro
@@ -16,7 +16,7 @@ CZECH_BUDGETS = (1e17, 1e18, 1e19, 1e20, 1e21)
 CZECH_POINTS = 15
 OBJECTIVES = {
     "absolute error, log L (δ → 0)": {"delta": 1e-8}, "Huber δ = 1e-4": {"delta": 1e-4}, "Huber δ = 1e-3 (paper)": {"delta": 1e-3},
-    "Huber δ = 1e-2": {"delta": 1e-2}, "Huber δ = 1e-1": {"delta": 1e-1}, "squared error, log L": {"delta": 10.0},
+    "Huber δ = 1e-2": {"delta": 1e-2}, "squared error, log L": {"delta": 10.0},
     "squared error, L": None,
 }  # fmt: skip
 
@@ -26,9 +26,7 @@ def multiverse(
 ) -> pd.DataFrame:
     """The exponent a under every objective of `OBJECTIVES` and every subset of the runs.
 
-    runs: columns N, D, loss. datasets: name → boolean mask. For δ ≤ 1e-4 Newton has little
-    curvature to work with on a resample, so those intervals use δ = 1e-3's refits shifted to
-    the estimate; the table says so in `interval`.
+    runs: columns N, D, loss. datasets: name → boolean mask.
     """
     rows = []
     for name, mask in datasets.items():
@@ -36,26 +34,11 @@ def multiverse(
         N, D, loss = (part[c].to_numpy() for c in ("N", "D", "loss"))
         for objective, options in OBJECTIVES.items():
             fit = fit_varpro(N, D, loss) if options is None else fit_surface(N, D, loss, **options)
-            borrowed = options is not None and options["delta"] < 1e-3
-            source = fit_surface(N, D, loss) if borrowed else fit
-            draws = bootstrap(source, resamples, seed).samples["a"] + (fit.params["a"] - source.params["a"])
-            low, high = percentile(draws, level)
+            low, high = bootstrap(fit, resamples, seed).interval("a", level)
             rows.append(
-                (
-                    objective,
-                    name,
-                    fit.params["a"],
-                    low,
-                    high,
-                    fit.params["E"],
-                    fit.params["beta"],
-                    fit.status,
-                    "shifted from δ = 1e-3" if borrowed else "own",
-                )
+                (objective, name, fit.params["a"], low, high, fit.params["E"], fit.params["beta"], fit.status)
             )
-    return pd.DataFrame(
-        rows, columns=["objective", "data", "a", "low", "high", "E", "beta", "status", "interval"]
-    )
+    return pd.DataFrame(rows, columns=["objective", "data", "a", "low", "high", "E", "beta", "status"])
 
 
 def isoflop_bias(
@@ -111,18 +94,23 @@ def condition_numbers(law: Chinchilla, N, D) -> dict[str, float]:
     }
 
 
-def holdout(runs: pd.DataFrame, cuts) -> pd.DataFrame:
+def holdout(
+    runs: pd.DataFrame, cuts, *, resamples: int = 0, seed: int = 0, level: float = 0.8
+) -> pd.DataFrame:
     """Fit approach 3 to the runs at or below each compute cut and predict the dearer ones.
 
-    runs: columns N, D, C, loss. Returns cut, C and the relative error of the predicted loss (%).
+    runs: columns N, D, C, loss. Returns per held-out run: cut, C, N, the relative error of the
+    predicted loss (%), the decades of C beyond the cut, and a of the fit with its interval
+    (NaN without resamples).
     """
     parts = []
     for cut in cuts:
         cheap = runs["C"] <= cut
-        law = fit_surface(*(runs.loc[cheap, c].to_numpy() for c in ("N", "D", "loss"))).law
+        fit = fit_surface(*(runs.loc[cheap, c].to_numpy() for c in ("N", "D", "loss")))
+        low, high = bootstrap(fit, resamples, seed).interval("a", level) if resamples else (np.nan, np.nan)
         rest = runs[~cheap]
-        error = 100 * (law.predict(rest["N"], rest["D"]) / rest["loss"] - 1)
-        parts.append(
-            pd.DataFrame({"cut": cut, "C": rest["C"], "N": rest["N"], "error": error, "a": law.a, "E": law.E})
-        )
+        error = 100 * (fit.law.predict(rest["N"], rest["D"]) / rest["loss"] - 1)
+        beyond = np.log10(rest["C"] / cut)
+        columns = {"cut": cut, "C": rest["C"], "N": rest["N"], "error": error, "decades": beyond}
+        parts.append(pd.DataFrame(columns | {"a": fit.params["a"], "low": low, "high": high}))
     return pd.concat(parts, ignore_index=True)

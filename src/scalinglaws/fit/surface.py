@@ -24,6 +24,7 @@ NAMES = ("A", "B", "E", "alpha", "beta")
 LOW = np.array([-9.0, -9.0, np.log(1e-3), varpro.EXPONENT_RANGE[0], varpro.EXPONENT_RANGE[0]])
 HIGH = np.array([5.0, 5.0, 1.0, varpro.EXPONENT_RANGE[1], varpro.EXPONENT_RANGE[1]])
 SEED_ROWS = 2000
+SMALL_TABLE = 100
 
 
 def hoffmann_grid() -> np.ndarray:
@@ -51,7 +52,14 @@ def fit_surface(N, D, loss, *, delta: float = 1e-3, weights=None, starts=None) -
         rows = slice(None) if n <= SEED_ROWS else np.linspace(0, n - 1, SEED_ROWS).astype(int)
         laws = varpro.seeds(np.asarray(N)[rows], np.asarray(D)[rows], np.asarray(loss)[rows], 8, w[rows])
         starts = [law.theta for law in laws]
-    found = minimise(objective, _approach(N, D, loss, delta, objective.from_theta(starts), w), w, LOW, HIGH)
+    starts = objective.from_theta(starts)
+
+    def descend(start, weights, ladder=None):
+        for larger in _ladder(delta) if ladder is None else ladder:
+            start = minimise(HuberObjective.of(N, D, loss, larger), start, weights, LOW, HIGH).t
+        return minimise(objective, start, weights, LOW, HIGH)
+
+    found = descend(starts, w)
     k = int(np.argmin(found.f))
     theta = objective.to_theta(found.t[k])
     held = [name for name, at in zip(NAMES, found.at_bound[k], strict=True) if at]
@@ -59,21 +67,31 @@ def fit_surface(N, D, loss, *, delta: float = 1e-3, weights=None, starts=None) -
     params = {name: float(v) for name, v in _named(theta[None]).items() for v in v}
 
     def refit(W):
-        again = minimise(objective, np.repeat(found.t[k : k + 1], len(W), 0), W, LOW, HIGH)
-        return _named(objective.to_theta(again.t))
+        again = descend(np.repeat(found.t[k : k + 1], len(W), 0), W)
+        t, f, ok = again.t, again.f, again.converged
+        # Resamples of a small table have minima of their own: try every start. Otherwise only where needed.
+        for start in starts:
+            rows = np.arange(len(W)) if n <= SMALL_TABLE else np.flatnonzero(~ok)
+            if not len(rows):
+                break
+            other = descend(np.repeat(start[None], len(rows), 0), W[rows], _ladder(delta, 0.1))
+            better = other.converged & (~ok[rows] | (other.f < f[rows]))
+            t[rows[better]], f[rows[better]], ok[rows[better]] = other.t[better], other.f[better], True
+        t[~ok] = np.nan  # counted by Bootstrap.failed, never averaged in
+        return _named(objective.to_theta(t))
 
     return Fit("surface", Chinchilla.from_theta(theta), params, float(found.f[k]), status, n, refit=refit)
 
 
-def _approach(N, D, loss, delta, start, w):
-    """Starts for a very small δ, reached through larger ones.
+def _ladder(delta: float, top: float | None = None) -> np.ndarray:
+    """Larger δ to pass through on the way to `delta`, half a decade apart.
 
-    Below δ ≈ 1e-4 almost every residual is outside the quadratic zone and Newton has no
-    curvature to work with (δ → 0 is least absolute deviations).
+    Where almost every residual is outside the quadratic zone (δ below 1e-4, or a few noisy
+    runs) Newton has little curvature to work with; the minimum at a larger δ is a good start.
     """
-    for larger in 10.0 ** np.arange(-3, np.log10(delta) + 0.5, -0.5) if delta < 1e-4 else ():
-        start = minimise(HuberObjective.of(N, D, loss, larger), start, w, LOW, HIGH).t
-    return start
+    if top is None:
+        top = 1e-3 if delta < 1e-4 else 0.0
+    return 10.0 ** np.arange(np.log10(top), np.log10(delta) + 0.25, -0.5) if top > delta else np.array([])
 
 
 def _named(theta):

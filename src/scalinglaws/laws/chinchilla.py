@@ -42,9 +42,11 @@ class Chinchilla:
 
     def __post_init__(self):
         for name in ("A", "B", "alpha", "beta"):
-            if not np.all(getattr(self, name) > 0):
+            value = getattr(self, name)
+            # arrays hold resamples, in which NaN marks a failed one; a single law must be a law
+            if np.any(np.asarray(value) <= 0) or (np.ndim(value) == 0 and not value > 0):
                 raise ValueError(f"Chinchilla.{name} must be positive, got {getattr(self, name)!r}")
-        if not np.all(self.E >= 0):
+        if np.any(np.asarray(self.E) < 0) or (np.ndim(self.E) == 0 and not self.E >= 0):
             raise ValueError(f"Chinchilla.E must not be negative, got {self.E!r}")
 
     @property

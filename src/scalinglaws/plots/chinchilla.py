@@ -51,7 +51,7 @@ def digitised_profiles(fig, fit, runs):
     right.axvline(GOPHER_FLOPS, color="0.5", ls="--", lw=1)
     right.annotate(
         "Gopher's budget",
-        (GOPHER_FLOPS, C.min()),
+        (GOPHER_FLOPS, 7e7),
         xytext=(-4, 0),
         textcoords="offset points",
         rotation=90,
@@ -63,9 +63,9 @@ def digitised_profiles(fig, fit, runs):
         yscale="log",
         xlabel="training compute C (FLOPs)",
         ylabel="parameters or tokens",
-        ylim=(5e7, 1e13),
+        ylim=(5e7, 1e14),
     )
-    right.legend()
+    right.legend(loc="upper left")
 
 
 def cloud(fig, samples, points):
@@ -84,16 +84,17 @@ def cloud(fig, samples, points):
     for a in (0.44, 0.46, 0.48, 0.50, 0.52, 0.54, 0.56):
         beta = alpha * a / (1 - a)
         ax.plot(alpha, beta, color="0.55", lw=0.6)
-        inside = (beta > 0.265) & (beta < 0.455)
+        inside = (beta > 0.27) & (beta < 0.445)
         if inside.any():
             last = np.flatnonzero(inside)[-1]
             ax.annotate(
                 f"a = {a:.2f}", (alpha[last], beta[last]), fontsize=7, ha="right", va="bottom", color="0.5"
             )
     for k, (label, (x, y)) in enumerate(points.items()):
-        ax.plot(x, y, marker="sDo^"[k % 4], ms=8, ls="none", color=f"C{k + 1}", label=label)
+        size = {"ms": 13, "mfc": "none", "mew": 2} if k == 0 else {"ms": 8}  # a ring around a neighbour
+        ax.plot(x, y, marker="oDs^"[k % 4], ls="none", color=f"C{k + 1}", label=label, **size)
     ax.set(xlabel="α (exponent of N)", ylabel="β (exponent of D)", xlim=(0.29, 0.40), ylim=(0.265, 0.455))
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower right", markerscale=1.0)
 
 
 def table2(fig, rows):
@@ -124,7 +125,9 @@ def overlay(fig, lines, models):
     styles = ["-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1))]
     for k, (name, law) in enumerate(lines.items()):
         ax.plot(C, law.optimum(C).N, ls=styles[k % 6], color=f"C{k % 6}", label=name)
-    ax.scatter(models["C"], models["N"], marker="*", s=70, color="C1", zorder=3)
+    ax.scatter(
+        models["C"], models["N"], marker="*", s=90, color="C3", edgecolor="white", linewidth=0.5, zorder=3
+    )
     beside = {"GPT-3": (-34, 2), "Jurassic-1": (6, -10), "LaMDA": (-38, -3)}  # three stars lie close together
     for row in models.itertuples():
         ax.annotate(
@@ -166,7 +169,14 @@ def multiverse(fig, table, chosen):
     top.vlines(x, table["low"], table["high"], color="C0", alpha=0.5, lw=1.5)
     top.scatter(x, table["a"], s=10, color="C0", zorder=3)
     top.axhline(chosen, color="C1", lw=1, ls="--")
-    top.annotate("the paper's .46", (0, chosen), xytext=(2, 3), textcoords="offset points", fontsize=8)
+    top.annotate(
+        "the paper's .46",
+        (len(table) - 1, chosen),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+    )
     top.set(ylabel="exponent a (80 % interval)")
     labels = []
     for column in ("objective", "data"):
@@ -186,18 +196,16 @@ def multiverse(fig, table, chosen):
 
 
 def bias(fig, table, drift):
-    """Left: error of D* at 1e24 FLOPs by grid width. Right: the same when the grid's centre drifts."""
-    left, right = fig.subplots(1, 2, sharey=False)
+    """Left: error of D* at 1e24 FLOPs by grid width. Right: the same when the grid's centre drifts.
+
+    A colour a surface, a line style a method.
+    """
+    left, right = fig.subplots(1, 2)
+    colours = {name: f"C{k}" for k, name in enumerate(dict.fromkeys([*table["surface"], *drift["surface"]]))}
+    looks = {"approach 2": {"marker": "o", "ls": "-"}, "variable projection": {"marker": "s", "ls": ":"}}
     for ax, data in ((left, table), (right, drift)):
-        for k, ((surface, method), g) in enumerate(data.groupby(["surface", "method"], sort=False)):
-            ax.plot(
-                g["factor"],
-                g["error"],
-                marker="o" if method == "approach 2" else "s",
-                ls="-" if method == "approach 2" else ":",
-                color=f"C{k}",
-                label=f"{surface}, {method}",
-            )
+        for (surface, method), g in data.groupby(["surface", "method"], sort=False):
+            ax.plot(g["factor"], g["error"], color=colours[surface], **looks[method])
         ax.axhline(0, color="0.5", lw=0.8)
         ax.set(
             xscale="log",
@@ -208,8 +216,9 @@ def bias(fig, table, drift):
         ax.minorticks_off()
     left.set(ylabel="error of D_opt at 1e24 FLOPs (%)", title="centred grids")
     right.set(title="centre drifts threefold")
-    left.legend(fontsize=7)
-    right.legend(fontsize=7)
+    keys = [left.plot([], [], color=c, label=f"{name} surface")[0] for name, c in colours.items()]
+    keys += [left.plot([], [], color="0.5", label=name, **look)[0] for name, look in looks.items()]
+    left.legend(handles=keys, fontsize=7.5)
 
 
 def local_exponent(fig, curves, kaplan_range, kaplan_exponent):
@@ -260,15 +269,14 @@ def staircase(fig, table):
         ax.axhline(value, color="0.5", ls="--", lw=0.8)
         ax.annotate(
             text,
-            (len(stages) - 0.6, value),
+            (-0.45, value),
             xytext=(0, 3),
             textcoords="offset points",
             fontsize=8,
-            ha="right",
         )
     ax.set(
         xticks=range(len(stages)),
-        xticklabels=[s.replace(" ", "\n", 1) for s in stages],
+        xticklabels=[s.replace(" ", "\n") for s in stages],
         ylabel="exponent a (95 % interval)",
         xlim=(-0.5, len(stages) - 0.5),
     )

@@ -9,7 +9,15 @@ def budget_colours(budgets):
     """A colour a budget, dark to light along viridis, readable on both backgrounds."""
     from matplotlib import colormaps
 
-    return colormaps["viridis"](np.linspace(0.12, 0.9, max(len(budgets), 2)))
+    return colormaps["viridis"](np.linspace(0.3, 0.92, max(len(budgets), 2)))
+
+
+def _middle(name, low: float = 0.08, high: float = 0.72):
+    """A colour map without its ends, which vanish on a light or a dark page."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colormaps[name](np.linspace(low, high, 256)))
 
 
 def surface(fig, fit, runs, budgets=None):
@@ -30,7 +38,7 @@ def surface(fig, fit, runs, budgets=None):
         n,
         grid,
         levels=np.quantile(runs["loss"], np.linspace(0.02, 0.95, 9)),
-        cmap="viridis_r",
+        cmap=_middle("viridis_r"),
         linewidths=0.9,
     )
     left.clabel(lines, fmt="%.2f", fontsize=7)
@@ -38,7 +46,7 @@ def surface(fig, fit, runs, budgets=None):
         C,
         runs["N"],
         c=runs["loss"],
-        cmap="viridis_r",
+        cmap=_middle("viridis_r"),
         s=9,
         vmin=runs["loss"].min(),
         vmax=np.quantile(runs["loss"], 0.95),

@@ -1,0 +1,40 @@
+"""From IsoFLOP losses to a frontier without a parabola: interpolated minima and a weighted line.
+
+The procedure of Porian et al. (2024), Section 3: at each budget the loss is interpolated in
+log–log space by Akima splines through the sizes, the minimum gives N_opt, and log N_opt is
+regressed on log C. A minimum at the smallest or largest size is left out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.interpolate import Akima1DInterpolator
+
+from .lines import line
+from .result import percentile, resample_weights
+
+
+def interpolated_minimum(N, loss, points: int = 4000) -> float:
+    """N at the minimum of an Akima spline of log loss on log N; NaN at an end or with fewer than three sizes."""
+    best = pd.Series(np.asarray(loss, float)).groupby(np.asarray(N, float)).min()
+    if len(best) < 3:
+        return np.nan
+    x = np.log(best.index.to_numpy())
+    grid = np.linspace(x[0], x[-1], points)
+    k = int(np.argmin(Akima1DInterpolator(x, np.log(best.to_numpy()))(grid)))
+    return float(np.exp(grid[k])) if 0 < k < points - 1 else np.nan
+
+
+def interpolated_frontier(runs: pd.DataFrame) -> pd.DataFrame:
+    """Columns C and N_opt, one row a budget with an interior minimum. `runs` has columns C, N, loss."""
+    rows = [(C, interpolated_minimum(g["N"], g["loss"])) for C, g in runs.groupby("C")]
+    return pd.DataFrame(rows, columns=["C", "N_opt"]).dropna(ignore_index=True)
+
+
+def frontier_exponent(C, N_opt, weights=None, *, resamples: int = 2000, level: float = 0.95, seed: int = 0):
+    """Slope of log N_opt on log C by weighted least squares, and its interval over resampled budgets."""
+    x, y = np.log(np.asarray(C, float)), np.log(np.asarray(N_opt, float))
+    w = np.ones_like(x) if weights is None else np.asarray(weights, float)
+    W = resample_weights(len(x), resamples, np.random.default_rng(seed)) * w
+    return float(line(x, y, w)[1]), percentile(line(x, y, W)[1], level)
