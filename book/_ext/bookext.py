@@ -114,7 +114,7 @@ class Scorecard(SphinxDirective):
                     "claim",
                     "published",
                     "ours (interval)",
-                    "evidence, decades of compute",
+                    "evidence, decades",
                 )
             )
             + f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"

@@ -80,6 +80,7 @@ def cloud(fig, samples, points):
         label="bootstrap refits",
         rasterized=True,
     )
+    ax.plot([], [], "o", ms=5, color="C0", label="bootstrap refits")
     alpha = np.linspace(0.29, 0.40, 50)
     for a in (0.44, 0.46, 0.48, 0.50, 0.52, 0.54, 0.56):
         beta = alpha * a / (1 - a)
