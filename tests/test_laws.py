@@ -234,3 +234,15 @@ def test_repeated_data_are_worth_less_than_fresh():
     assert (worth <= epochs + 1e-12).all()
     assert (np.diff(worth) >= 0).all()
     assert worth[-1] == pytest.approx(1 + 15.39)
+
+
+def test_the_measured_exponent_is_between_the_local_ones_and_reads_a_grid():
+    view = laws.NonEmbeddingFrontier(laws.BESIROGLU)
+    sizes, budgets = np.logspace(2.9, 9.2, 20), np.logspace(12.95, 20.7, 100)
+    exact, _ = view.measured_exponent(sizes, budgets)
+    fine, _ = view.measured_exponent(sizes, budgets, token_grid=np.logspace(6, 25, 40_000))
+    coarse, _ = view.measured_exponent(sizes, budgets, token_grid=np.logspace(6, 25, 1000))
+    assert fine == pytest.approx(exact, abs=1e-3)
+    assert coarse == pytest.approx(0.781, abs=1e-3)  # Pearce & Song's own script
+    total, _ = view.measured_exponent(np.logspace(6, 10, 400), np.logspace(17, 21, 60), total=True)
+    assert total == pytest.approx(laws.BESIROGLU.a, abs=0.01)

@@ -104,17 +104,22 @@ class NonEmbeddingFrontier:
             C = self.compute(N)
         return float(np.polyfit(np.log(C), np.log(N), 1)[0])
 
-    def measured_exponent(self, sizes, budgets, total: bool = False) -> tuple[float, float]:
+    def measured_exponent(self, sizes, budgets, total: bool = False, token_grid=None) -> tuple[float, float]:
         """What a study with these non-embedding sizes reports: slopes of log N_opt and log L on log C.
 
         At each budget (FLOPs) every size trains on D = C/6N tokens and the lowest loss wins,
-        with N and C non-embedding, or both total. This is the paper's Section 3.2 experiment,
+        with N and C non-embedding, or both total. With `token_grid` D is the grid's value whose
+        compute is nearest to C, as in the authors' script. This is the paper's Section 3.2 experiment,
         edges of the size range included as there.
         """
         N_total = self.share.total(np.asarray(sizes, float))
         N = N_total if total else np.asarray(sizes, float)
         C = np.asarray(budgets, float)
-        loss = self.surface.predict(N_total, C[:, None] / (6 * N))
+        D = C[:, None] / (6 * N)
+        if token_grid is not None:
+            grid = np.asarray(token_grid, float)
+            D = grid[np.abs(6 * N[:, None] * grid - C[:, None, None]).argmin(axis=2)]
+        loss = self.surface.predict(N_total, D)
         best = loss.argmin(axis=1)
         x = np.log(C)
         return (
