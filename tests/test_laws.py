@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
@@ -170,14 +170,25 @@ def test_kaplan_frontier_is_in_pf_days():
 
 
 @given(laws_strategy, st.floats(10, 1e12))
-def test_the_non_embedding_frontier_is_an_optimum(surface, N):
+def test_the_non_embedding_frontier_is_an_optimum_where_its_exponent_is_positive(surface, N):
     view = laws.NonEmbeddingFrontier(surface)
+    slope = view.local_exponent(N)
+    assume(np.isfinite(slope) and 0.02 < abs(slope) < 20)
     D = view.tokens(N)
 
     def loss(n):
         return surface.predict(view.share.total(n), N * D / n) - surface.E
 
-    assert loss(N) <= min(loss(N * 1.02), loss(N / 1.02)) * (1 + 1e-9)
+    here, sides = loss(N), (loss(N * 1.01), loss(N / 1.01))
+    if slope > 0:
+        assert here <= min(sides) * (1 + 1e-9)
+    else:  # the fold: stationary, but not least
+        assert here >= max(sides) * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("surface", [laws.BESIROGLU, laws.HOFFMANN_TEX, laws.HOFFMANN_ROUNDED])
+def test_published_frontiers_do_not_fold(surface):
+    assert (laws.NonEmbeddingFrontier(surface).local_exponent(np.geomspace(1, 1e15, 500)) > 0).all()
 
 
 @pytest.mark.parametrize("surface", [laws.BESIROGLU, laws.HOFFMANN_TEX])

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.interpolate import Akima1DInterpolator
 
-from .lines import line
+from .lines import group_budgets, line
 from .result import percentile, resample_weights
 
 
@@ -27,8 +27,12 @@ def interpolated_minimum(N, loss, points: int = 4000) -> float:
 
 
 def interpolated_frontier(runs: pd.DataFrame) -> pd.DataFrame:
-    """Columns C and N_opt, one row a budget with an interior minimum. `runs` has columns C, N, loss."""
-    rows = [(C, interpolated_minimum(g["N"], g["loss"])) for C, g in runs.groupby("C")]
+    """Columns C and N_opt, one row a budget with an interior minimum.
+
+    `runs` has columns C, N, loss; runs whose C differ by less than 20 % share a budget.
+    """
+    budgets = runs.groupby(group_budgets(runs["C"]))
+    rows = [(np.exp(np.log(g["C"]).mean()), interpolated_minimum(g["N"], g["loss"])) for _, g in budgets]
     return pd.DataFrame(rows, columns=["C", "N_opt"]).dropna(ignore_index=True)
 
 

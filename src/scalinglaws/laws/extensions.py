@@ -8,14 +8,14 @@ from scipy.optimize import brentq
 from .chinchilla import Allocation, Chinchilla
 
 REPEAT_CONSTANT = 15.39
-"""R_D* of Muennighoff et al. (2023), arXiv:2305.16264, Section 5: how fast repeated tokens lose value."""
+"""R_D* of Muennighoff et al. (2023), arXiv:2305.16264: how fast repeated tokens lose value."""
 
 
 def fresh_equivalent(epochs, constant: float = REPEAT_CONSTANT):
     """Epochs of fresh data worth as much as `epochs` over the same data.
 
-    D'/U = 1 + R*·(1 − exp(−R/R*)) with R = epochs − 1 repetitions (Muennighoff et al. 2023,
-    Eq. 5). Never above `epochs`, at most 1 + R*.
+    D'/U = 1 + R*·(1 − exp(−R/R*)) with R = epochs − 1 repetitions (Muennighoff et al. 2023).
+    Never above `epochs`, at most 1 + R*.
     """
     R = np.asarray(epochs, float)[()] - 1
     return 1 + constant * (1 - np.exp(-R / constant))
@@ -24,7 +24,7 @@ def fresh_equivalent(epochs, constant: float = REPEAT_CONSTANT):
 def lifetime_optimum(law: Chinchilla, loss: float, inference_tokens: float) -> Allocation:
     """The (N, D) that reaches `loss` with the least 6·N·D + 2·N·D_inference FLOPs.
 
-    Sardana & Frankle (2023), arXiv:2401.00448, Section 3. With D fixed by the loss, D(N), the total is stationary where
+    Sardana & Frankle (2023), arXiv:2401.00448. With D fixed by the loss, D(N), the total is stationary where
     (6D + 2D_inf)·dN + 6N·dD = 0 and αA·N^{−α}·dN/N + βB·D^{−β}·dD/D = 0, that is
     αA·N^{−α}/(βB·D^{−β}) = 1 + D_inf/(3D). `C` is the total, training and inference.
     Raises ValueError when `loss` is not above E.

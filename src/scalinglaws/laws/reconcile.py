@@ -16,7 +16,7 @@ from .chinchilla import Chinchilla
 
 @dataclass(frozen=True)
 class EmbeddingShare:
-    """N_total = N + γ·N^{1/3}, with N the non-embedding parameters (Eq. 8).
+    """N_total = N + γ·N^{1/3}, with N the non-embedding parameters.
 
     With N = 12·n_layer·d² and aspect ratio d/n_layer = r, d = (rN/12)^{1/3}, so vocabulary
     V and context T give γ = (V + T)·(r/12)^{1/3}. The paper's γ is 47491 (V + T = 32000,
@@ -60,7 +60,11 @@ class NonEmbeddingFrontier:
 
     The surface is in N_total and D. The reader sees N (non-embedding) and C = 6·N·D.
     Minimising L at fixed non-embedding C gives
-    D^β = (βB/αA)·N_total^{α}·(N_total/N)/(dN_total/dN) (Eq. 12–14).
+    D^β = (βB/αA)·N_total^{α}·(N_total/N)/(dN_total/dN).
+
+    That is where dL = 0. It is a minimum wherever `local_exponent` is positive, as it is
+    everywhere for published constants; for exponents near .1 N_total bends faster than the
+    loss and the frontier folds back.
     """
 
     surface: Chinchilla
@@ -109,7 +113,7 @@ class NonEmbeddingFrontier:
 
         At each budget (FLOPs) every size trains on D = C/6N tokens and the lowest loss wins,
         with N and C non-embedding, or both total. With `token_grid` D is the grid's value whose
-        compute is nearest to C, as in the authors' script. This is the paper's Section 3.2 experiment,
+        compute is nearest to C, as in the authors' script. This is the paper's experiment,
         edges of the size range included as there.
         """
         N_total = self.share.total(np.asarray(sizes, float))
