@@ -76,6 +76,12 @@ def test_the_lock_is_portable_and_satisfies_pyproject():
         assert locked[name] in Requirement(f"{name}{spec}").specifier, name
 
 
+def test_lock_resolves_everything_that_pyproject_asks_for():
+    from scalinglaws.commands.lock import requirements
+
+    assert constraints(requirements()) == all_requirements()
+
+
 def test_citation_is_valid():
     command = [
         sys.executable,
@@ -195,6 +201,7 @@ def test_no_machine_s_paths_and_no_built_files_are_committed():
     home = re.compile(r"(?<![\w.])/(?:home|root|Users|work)/\w")
     for path in tracked():
         assert "book/chapters" not in str(path)
+        assert path.relative_to(ROOT).parts[0] not in ("build", "dist", "_build")
         assert path.stat().st_size < 2_000_000, path
         if path.suffix in {".py", ".md", ".yml", ".yaml", ".toml", ".cff", ".lock", ""}:
             assert not home.search(path.read_text(errors="replace")), path

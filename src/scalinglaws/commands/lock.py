@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 import venv
 from pathlib import Path
 
@@ -39,12 +40,18 @@ def portable(frozen: str) -> str:
     return HEADER + "\n".join(sorted(kept, key=str.lower)) + "\n"
 
 
+def requirements() -> list[str]:
+    """Every requirement of pyproject.toml, those of the extras included."""
+    project = tomllib.loads((root() / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["dependencies"] + [r for extra in project["optional-dependencies"].values() for r in extra]
+
+
 def run(options) -> int:
     """Install every extra into a fresh environment and freeze it."""
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = str(Path(folder, "bin", "python"))
-        if subprocess.run([python, "-m", "pip", "install", "-q", f"{root()}[book,engine,dev]"]).returncode:
+        if subprocess.run([python, "-m", "pip", "install", "-q", *requirements()]).returncode:
             raise UserError("pyproject.toml does not resolve; see pip's message above")
         if subprocess.run([python, "-m", "pip", "check"]).returncode:
             raise UserError("the resolved packages contradict each other; see pip's message above")

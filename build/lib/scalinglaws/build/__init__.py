@@ -1,1 +1,0 @@
-"""From chapter sources to the site: execute what changed, check the ledger, render."""

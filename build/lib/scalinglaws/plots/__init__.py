@@ -1,1 +1,0 @@
-"""Drawing functions: plot(fig, …) draws on an empty matplotlib figure and returns nothing."""
