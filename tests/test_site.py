@@ -139,6 +139,16 @@ def test_every_figure_has_both_variants_and_alternative_text(site):
         assert ".dark.svg" in f
 
 
+def test_every_chapter_says_when_on_what_and_from_which_commit_it_was_executed(site):
+    text = (site / "book/chapters/chinchilla.html").read_text(encoding="utf-8")
+    record = re.search(r'<p class="execution-record">([^<]+)</p>', text)[1]
+    assert re.match(
+        r"Executed \d{4}-\d\d-\d\dT.* in [\d.]+ s, profile \w+, commit \S+, on .+\.", record.strip()
+    )
+    scorecard = (site / "book/scorecard.html").read_text(encoding="utf-8")
+    assert 'aria-label="Execution record"' in scorecard
+
+
 def test_scorecard_leads_to_every_claim(site):
     from scalinglaws.claims import ledger
 
