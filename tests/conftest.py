@@ -7,10 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from scalinglaws import datasets
 from scalinglaws.fit import simulate
 from scalinglaws.laws import Chinchilla
+
+# The same examples in every CI run; new ones each time on a developer's machine.
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.register_profile("default", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 ROOT = Path(__file__).resolve().parents[1]
 
