@@ -1,7 +1,7 @@
 """The ledger: what the papers claim, what we found, and the verdict.
 
 Each paper has data/claims/PAPER.yaml. A chapter calls `check(id, value, interval, evidence)`;
-the tolerance stands in the ledger, fixed before the run. Nothing here decides whether a
+the tolerance stands in the ledger, with its reason. Nothing here decides whether a
 claim is interesting, only whether the number agrees.
 """
 
