@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -276,3 +277,20 @@ def test_the_book_s_chapters_have_profiles_and_short_cells():
         text = (root() / "notebooks" / f"{name}.md").read_text()
         assert "profile ==" not in text
         assert "SCALINGLAWS_PROFILE" not in text
+
+
+def test_every_glued_number_is_used_and_every_number_used_is_glued():
+    import ast
+
+    for name in chapters.names():
+        glued, used = set(), set()
+        for cell in chapters.source(name).cells:
+            if cell.cell_type != "code":
+                used |= {u.replace("-", "_") for u in re.findall(r"\{glue:text\}`([^`]+)`", cell.source)}
+                continue
+            code = "\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
+            for node in ast.walk(ast.parse(code)):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "glue":
+                    glued |= {k.arg for k in node.keywords}
+        assert used
+        assert glued == used

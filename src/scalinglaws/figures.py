@@ -125,13 +125,32 @@ def style(mode: str = "light") -> dict:
     return settings
 
 
-def _svg(id, mode, plot, args, kwargs, size) -> bytes:
+def write(path: str | Path, plot: Callable, *args, size: tuple[float, float] = (7.0, 3.6), **kwargs) -> None:
+    """Draw one figure on white and write it to `path`, in the format of its suffix.
+
+    For a reader's own file, outside the book. Raises OSError or ValueError as matplotlib does.
+    """
     import matplotlib as mpl
+
+    opaque = {"savefig.facecolor": "white", "savefig.transparent": False}
+    with mpl.rc_context(style("light") | opaque):
+        _drawn(plot, args, kwargs, size).savefig(path)
+
+
+def _drawn(plot, args, kwargs, size):
     from matplotlib.figure import Figure as Canvas
 
+    fig = Canvas(figsize=size, layout="constrained")
+    plot(fig, *args, **kwargs)
+    return fig
+
+
+def _svg(id, mode, plot, args, kwargs, size) -> bytes:
+    import matplotlib as mpl
+
     with mpl.rc_context(style(mode) | {"svg.hashsalt": id}):
-        fig = Canvas(figsize=size, layout="constrained")
-        plot(fig, *args, **kwargs)
         buffer = io.BytesIO()
-        fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        _drawn(plot, args, kwargs, size).savefig(
+            buffer, format="svg", metadata={"Date": None, "Creator": None}
+        )
     return buffer.getvalue()

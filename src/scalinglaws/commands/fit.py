@@ -239,16 +239,11 @@ def as_text(report: dict, options) -> str:
 
 
 def _plot(path, fit, runs):
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    from ..figures import style
+    from ..figures import write
     from ..plots import fitted
 
-    with mpl.rc_context(style("light") | {"savefig.facecolor": "white", "savefig.transparent": False}):
-        figure = Figure(figsize=(8, 3.6), layout="constrained")
-        (fitted.surface if isinstance(fit.law, Chinchilla) else fitted.frontier)(figure, fit, runs)
-        try:
-            figure.savefig(path)
-        except (OSError, ValueError) as error:
-            raise UserError(f"--plot {path}: {error}") from None
+    draw = fitted.surface if isinstance(fit.law, Chinchilla) else fitted.frontier
+    try:
+        write(path, draw, fit, runs, size=(8, 3.6))
+    except (OSError, ValueError) as error:
+        raise UserError(f"--plot {path}: {error}") from None

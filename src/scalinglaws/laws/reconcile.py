@@ -93,21 +93,6 @@ class NonEmbeddingFrontier:
         s = self.surface
         return 1 / (1 + (s.alpha * h - self.share.dlog_total_slope(N) / h) / s.beta)
 
-    def exponent_over(self, N_low: float, N_high: float, points: int = 400, total: bool = False) -> float:
-        """Slope of a least-squares line of log N on log C, N log-spaced over the range.
-
-        What an experimenter who samples that range reports. With `total`, N_total and
-        C = 6·N_total·D take the place of the non-embedding counts and the frontier is the
-        plain one of the surface.
-        """
-        N = np.geomspace(N_low, N_high, points)
-        if total:
-            N = self.share.total(N)
-            C = self.surface.optimum_at(N).C
-        else:
-            C = self.compute(N)
-        return float(np.polyfit(np.log(C), np.log(N), 1)[0])
-
     def measured_exponent(self, sizes, budgets, total: bool = False, token_grid=None) -> tuple[float, float]:
         """What a study with these non-embedding sizes reports: slopes of log N_opt and log L on log C.
 
@@ -130,11 +115,6 @@ class NonEmbeddingFrontier:
             float(np.polyfit(x, np.log(N[best]), 1)[0]),
             float(np.polyfit(x, np.log(loss.min(axis=1)), 1)[0]),
         )
-
-    def loss_exponent_over(self, N_low: float, N_high: float, points: int = 400) -> float:
-        """Slope of log L on log C over the range, L including E as in Kaplan's L ∝ C^{−.05}."""
-        N = np.geomspace(N_low, N_high, points)
-        return float(np.polyfit(np.log(self.compute(N)), np.log(self.loss(N)), 1)[0])
 
     @property
     def limits(self) -> tuple[float, float]:
