@@ -1,0 +1,115 @@
+"""`scalinglaws sweep STUDY`: train what a study still lacks and store it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from . import UserError
+
+
+def register(commands) -> None:
+    """Add the subcommand."""
+    p = commands.add_parser(
+        "sweep",
+        help="train a study's missing runs (resumable)",
+        description="Train the runs of data/studies/STUDY.yaml that the store lacks. Without STUDY, list the studies.",
+    )
+    p.add_argument("study", nargs="?", metavar="STUDY")
+    p.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
+    p.add_argument("--on", choices=("local", "slurm"), default="local", help="where to train (default: local)")
+    p.add_argument("--dry-run", action="store_true", help="print what is missing and what it costs, then stop")
+    p.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core; one on a GPU)")
+    p.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda for the gpu profile, else cpu")
+    p.add_argument("--store", type=Path, metavar="FOLDER", help="default: data/runs of the checkout")
+    p.add_argument("--minutes", type=int, default=240, help="Slurm: time limit of a task (default: 240)")
+    p.add_argument("--tasks", type=int, default=8, help="Slurm: tasks in the job array (default: 8)")
+    p.add_argument("--partition", help="Slurm: partition")
+    p.set_defaults(run=run)
+
+
+def run(options) -> int:
+    """Exit 0 when the study is complete, 1 when runs failed, 130 after Ctrl-C, 2 for bad input."""
+    try:
+        import torch
+    except ImportError:
+        raise UserError("training needs torch: pip install torch==2.13.0, or run `make setup`") from None
+    from ..datasets import DataError
+    from ..lm import study as studies
+    from ..lm.store import StoreError
+
+    if options.study is None:
+        return _list(studies)
+    device = options.device or ("cuda" if options.profile == "gpu" else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("no CUDA device here: --device cpu, or --profile cpu for the smaller study")
+    if options.workers is not None and options.workers < 1:
+        raise UserError(f"--workers must be at least 1, got {options.workers}")
+    try:
+        return _sweep(options, studies.load(options.study, options.profile), device)
+    except (studies.StudyError, StoreError, DataError) as error:
+        raise UserError(str(error)) from None
+
+
+def _list(studies) -> int:
+    for name in studies.names():
+        loaded = studies.load(name)
+        print(f"{name:<14} {len(loaded.runs):>4} runs  {loaded.question}")
+    return 0
+
+
+def _sweep(options, study, device: str) -> int:
+    from tqdm import tqdm
+
+    from ..lm import cost, sweep
+    from ..lm.corpus import open_corpus
+    from ..lm.store import Store
+    from ..provenance import hardware
+
+    store = Store(study.name, study.profile, options.store)
+    todo = sweep.pending(study.runs, store)
+    have = len(study.runs) - len(todo)
+    print(f"{study.name} ({study.profile}): {len(study.runs)} runs, {have} stored, {len(todo)} to train")
+    if not todo:
+        return _report(store, sweep.Outcome())
+    for name in sorted({r.corpus for r in todo} | {r.transfer for r in todo if r.transfer}):
+        open_corpus(name)
+    workers = options.workers or (1 if device == "cuda" else os.cpu_count() or 1)
+    rate = cost.rates(
+        todo, store.table(), hardware()["processor"] if device == "cpu" else "", lambda r: cost.seconds_per_token(r, device)
+    )
+    price = cost.total(todo, rate)
+    spread = options.tasks if options.on == "slurm" else workers
+    print(
+        f"cost: {price.flops:.2e} FLOPs, {price.seconds / 3600:.2f} hours of one worker at the rate measured here "
+        f"({price.seconds / 3600 / spread:.2f} h on {spread}), {price.bytes / 1e6:.1f} MB"
+    )
+    if options.dry_run:
+        return 0
+    if options.on == "slurm":
+        from ..lm import slurm
+
+        outcome = slurm.sweep(todo, rate, store, device, options.tasks, options.minutes, options.partition)
+    else:
+        todo = sweep.jobs(todo, rate, device)
+        form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of work [{elapsed}<{remaining}]"
+        with tqdm(total=price.seconds, desc=study.name, bar_format=form, mininterval=2, disable=None) as bar:
+            outcome = sweep.sweep(todo, store, workers, device, bar)
+    return _report(store, outcome)
+
+
+def _report(store, outcome) -> int:
+    table = store.table()
+    if len(table):
+        store.pack()
+    diverged = int((table["status"] == "diverged").sum())
+    print(f"stored: {len(table)} runs in {store.table_path.name}" + (f", {diverged} of them diverged" if diverged else ""))
+    for hash, text in outcome.failed.items():
+        print(f"failed twice: {hash}: {text}", file=sys.stderr)
+    if outcome.fatal:
+        raise UserError(outcome.fatal)
+    if outcome.interrupted:
+        print("interrupted; the same command goes on where this left off", file=sys.stderr)
+        return 130
+    return 1 if outcome.failed else 0

@@ -1,0 +1,72 @@
+"""Which tokens a step sees: a pure function of corpus, seed and step, so a resumed run sees the same."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from ..datasets import DataError
+from .config import Run
+from .corpus import Corpus
+
+BLOCK = 1024
+"""A cut corpus is made of random blocks of this many tokens, from all over the corpus."""
+CHUNK = 64
+"""Steps drawn at a time, from one counter of the generator."""
+
+
+def generator(seed: int, counter: int) -> np.random.Generator:
+    """A stream of its own for each (seed, counter)."""
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, counter, 0, 0]))
+
+
+class Batches:
+    """Training batches of one run."""
+
+    def __init__(self, run: Run, corpus: Corpus):
+        self.run, self.corpus = run, corpus
+        self.tokens = None if corpus.source else training_tokens(corpus, run.unique_tokens, run.seed)
+        if self.tokens is not None and len(self.tokens) <= run.context:
+            raise DataError(
+                f"{corpus.name}: {len(self.tokens)} training tokens do not fill a context of {run.context}"
+            )
+        self._drawn: tuple[int, np.ndarray] = (-1, np.empty(0))
+
+    def _chunk(self, step: int) -> np.ndarray:
+        index = step // CHUNK
+        if self._drawn[0] != index:
+            rng, run = generator(self.run.seed, index), self.run
+            if self.corpus.source:
+                drawn = self.corpus.source.sample(CHUNK * run.batch, run.context + 1, rng)
+                drawn = drawn.reshape(CHUNK, run.batch, -1)
+            else:
+                drawn = rng.integers(0, len(self.tokens) - run.context, (CHUNK, run.batch))
+            self._drawn = (index, drawn)
+        return self._drawn[1][step % CHUNK]
+
+    def starts(self, step: int) -> np.ndarray:
+        """Window starts int64 [batch] of a step, uniform over the corpus. Not for an endless source."""
+        return self._chunk(step)
+
+    def batch(self, step: int) -> np.ndarray:
+        """Windows int64 [batch, context + 1] of a step."""
+        drawn = self._chunk(step)
+        if not self.corpus.source:
+            drawn = self.tokens[drawn[:, None] + np.arange(self.run.context + 1)]
+        return drawn.astype(np.int64)
+
+
+@lru_cache(maxsize=4)
+def _cut(name: str, unique: int, seed: int) -> np.ndarray:
+    from .corpus import open_corpus
+
+    train = open_corpus(name).train
+    block = min(BLOCK, unique)
+    chosen = generator(seed, 2**62).permutation(len(train) // block)[: -(-unique // block)]
+    return np.concatenate([train[b * block : (b + 1) * block] for b in sorted(chosen)])[:unique]
+
+
+def training_tokens(corpus: Corpus, unique: int, seed: int) -> np.ndarray:
+    """The training tokens a run may see: all, or `unique` of them in random blocks (the seed's choice)."""
+    return _cut(corpus.name, unique, seed) if 0 < unique < len(corpus.train) else corpus.train

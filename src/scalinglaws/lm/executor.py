@@ -1,0 +1,115 @@
+"""How a training step is executed: plainly on a CPU, as a captured graph on a GPU.
+
+Both compute the same thing: the gradient of the batch, then `optimiser.adamw`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from . import optimiser
+from .train import MICRO_BATCH, Trainer, loss_function, loss_key
+
+WARM_UP = 3
+"""Steps on a side stream before a graph is captured, as CUDA asks."""
+
+
+class _Executor:
+    def __init__(self, trainer: Trainer):
+        self.trainer, run = trainer, trainer.run
+        self.loss = loss_function(*loss_key(run, trainer.corpus.vocabulary, trainer.compiled))
+        self.hyper = {"beta1": run.beta1, "beta2": run.beta2, "decay": run.weight_decay, "clip": run.clip}
+        self.losses = torch.zeros(len(trainer.runs), dtype=torch.float64, device=trainer.device)
+
+    def gradient(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean loss [R] and its gradient [R, P] on tokens [R, batch, context + 1]."""
+        flat = self.trainer.flat.detach().requires_grad_()
+        micro = tokens.shape[1] if tokens.is_cuda else MICRO_BATCH
+        parts = tokens.split(micro, dim=1)
+        total, gradient = 0.0, None
+        for part in parts:
+            share = part.shape[1] / tokens.shape[1]
+            loss = self.loss(flat, part)
+            (piece,) = torch.autograd.grad(loss.sum() if share == 1 else loss.sum() * share, flat)
+            gradient = piece if gradient is None else gradient.add_(piece)
+            total = total + loss.detach() * share
+        return total, gradient
+
+    def _apply(self, tokens: torch.Tensor, rates: torch.Tensor) -> None:
+        t = self.trainer
+        loss, gradient = self.gradient(tokens)
+        optimiser.adamw(t.flat, gradient, t.first, t.second, rates, **self.hyper)
+        self.losses += loss
+
+    def take_losses(self) -> torch.Tensor:
+        """Sum of the step losses [R] since the last call, on the CPU."""
+        taken = self.losses.cpu().clone()
+        self.losses.zero_()
+        return taken
+
+
+class CPU(_Executor):
+    """One step after the other; micro-batches keep the activations in the cache."""
+
+    def step(self, step: int, rates: torch.Tensor) -> None:
+        """Train on the batch of `step` with `rates` [2, R]."""
+        tokens = np.stack([b.batch(step) for b in self.trainer.batches])
+        self._apply(torch.from_numpy(tokens), rates)
+
+
+class CUDA(_Executor):
+    """The whole step is captured once and replayed: small models are bound by launches, not by arithmetic.
+
+    The corpus lies on the GPU; a step sends window starts and learning rates and fetches nothing.
+    """
+
+    def __init__(self, trainer: Trainer):
+        super().__init__(trainer)
+        run, R, device = trainer.run, len(trainer.runs), trainer.device
+        self.tokens = torch.zeros(R, run.batch, run.context + 1, dtype=torch.int64, device=device)
+        self.rates = torch.zeros(2, R, device=device)
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.warm = 0
+        self.window = torch.arange(run.context + 1, device=device)
+        self.data = [self._on_device(b.tokens) for b in trainer.batches]
+
+    def _on_device(self, tokens) -> torch.Tensor | None:
+        if tokens is None:
+            return None
+        known = self.__dict__.setdefault("_known", {})
+        key = tokens.ctypes.data
+        if key not in known:
+            kind = np.uint8 if tokens.dtype == np.uint8 else np.int32
+            known[key] = torch.from_numpy(np.array(tokens, kind)).to(self.trainer.device)
+        return known[key]
+
+    def _load(self, step: int) -> None:
+        for r, batches in enumerate(self.trainer.batches):
+            if self.data[r] is None:
+                self.tokens[r].copy_(torch.from_numpy(batches.batch(step)))
+            else:
+                starts = torch.from_numpy(batches.starts(step)).to(self.trainer.device, non_blocking=True)
+                self.tokens[r].copy_(self.data[r][starts[:, None] + self.window])
+
+    def step(self, step: int, rates: torch.Tensor) -> None:
+        """Train on the batch of `step` with `rates` [2, R]."""
+        self._load(step)
+        self.rates.copy_(rates, non_blocking=True)
+        if self.graph is not None:
+            self.graph.replay()
+        elif self.warm < WARM_UP or self.trainer.run.dropout:
+            self._on_side_stream()
+            self.warm += 1
+        else:
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                self._apply(self.tokens, self.rates)
+            self.graph.replay()
+
+    def _on_side_stream(self) -> None:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            self._apply(self.tokens, self.rates)
+        torch.cuda.current_stream().wait_stream(side)

@@ -1,0 +1,50 @@
+"""The LSTM that Kaplan et al. compare the transformer with (Section 3.2.1, Figure 7)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from .config import Run
+from .model import Layout, embed, matmul
+
+
+class LSTM:
+    """n_layer LSTM layers of width d_model, embeddings tied to the last layer, no biases.
+
+    Same interface as `model.Transformer`. Each layer has two matrices [d, 4d]: 8·d² parameters.
+    """
+
+    def __init__(self, run: Run, vocabulary: int):
+        self.n_layer, self.d, self.vocabulary, self.context = run.n_layer, run.d_model, vocabulary, run.context
+        self.dropout = run.dropout
+        shapes = {"embedding": (vocabulary, self.d)}
+        for i in range(self.n_layer):
+            shapes |= {f"{i}.input": (4 * self.d, self.d), f"{i}.hidden": (4 * self.d, self.d)}
+        self.layout = Layout(shapes)
+
+    def initial(self, seed: int) -> torch.Tensor:
+        """Parameters [P]: σ = .1 for the embeddings, uniform within ±1/√d for the gates."""
+        generator = torch.Generator().manual_seed(seed)
+        parts = []
+        for name, shape in self.layout.shapes.items():
+            if name == "embedding":
+                parts.append(0.1 * torch.randn(math.prod(shape), generator=generator))
+            else:
+                parts.append((2 * torch.rand(math.prod(shape), generator=generator) - 1) * self.d**-0.5)
+        return torch.cat(parts)
+
+    def logits(self, p: dict[str, torch.Tensor], tokens: torch.Tensor, training: bool = False):
+        """Logits [replicas, batch, length, vocabulary]; the state starts at zero in each window."""
+        R, B, T = tokens.shape
+        x = embed(tokens, p["embedding"]).view(R, B, T, self.d)
+        hidden = torch.stack([self._layers(x[r], p, r, training) for r in range(R)])
+        return matmul(hidden.view(R, B * T, self.d), p["embedding"].transpose(1, 2)).view(R, B, T, -1)
+
+    def _layers(self, x: torch.Tensor, p: dict[str, torch.Tensor], replica: int, training: bool):
+        weights = [p[f"{i}.{side}"][replica] for i in range(self.n_layer) for side in ("input", "hidden")]
+        zero = x.new_zeros(self.n_layer, x.shape[0], self.d)
+        return torch.lstm(
+            x, (zero, zero), weights, False, self.n_layer, self.dropout, training, False, True
+        )[0]

@@ -1,0 +1,131 @@
+"""A decoder-only transformer, written so that one program trains one model or many.
+
+Every parameter lives in one flat buffer [replicas, P]. Replicas share the shape and nothing
+else; each matrix product is a batched product over them. With one replica this is a plain
+transformer. Pre-norm without gains, learned positions, embeddings tied to the last layer, no
+biases: the non-embedding parameters are exactly 12·n_layer·d_model² for d_ffw = 4·d_model.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import accumulate
+
+import torch
+import torch.nn.functional as F
+
+from .config import Run
+
+
+class Layout:
+    """Where each parameter lies in the flat buffer: name → shape, in order."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]]):
+        self.shapes = shapes
+        self.sizes = [math.prod(s) for s in shapes.values()]
+        self.size = sum(self.sizes)
+
+    def views(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Parameters [replicas, *shape] as views of `flat` [replicas, P]."""
+        parts = flat.split(self.sizes, dim=1)
+        return {
+            name: part.view(-1, *shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+    def offsets(self) -> dict[str, int]:
+        """Start of each parameter in a replica's row."""
+        return dict(zip(self.shapes, accumulate([0, *self.sizes[:-1]]), strict=True))
+
+
+class Transformer:
+    """Shape and forward pass; holds no parameters. Raises nothing: `Run` has checked the shape."""
+
+    def __init__(self, run: Run, vocabulary: int):
+        self.n_layer, self.d, self.heads = run.n_layer, run.d_model, run.n_head
+        self.vocabulary, self.context, self.dropout = vocabulary, run.context, run.dropout
+        d, f = run.d_model, run.d_ffw
+        shapes = {"embedding": (vocabulary, d), "position": (run.context, d)}
+        for i in range(run.n_layer):
+            shapes |= {
+                f"{i}.qkv": (d, 3 * d),
+                f"{i}.out": (d, d),
+                f"{i}.up": (d, f),
+                f"{i}.down": (f, d),
+            }
+        self.layout = Layout(shapes)
+
+    def initial(self, seed: int) -> torch.Tensor:
+        """Parameters [P] of a fresh model: σ = .1 for the embeddings, 1/√fan-in for the matrices.
+
+        The two matrices that write into the residual stream are divided by √(2·n_layer).
+        """
+        generator = torch.Generator().manual_seed(seed)
+        parts = []
+        for name, shape in self.layout.shapes.items():
+            scale = 0.1 if name in ("embedding", "position") else shape[0] ** -0.5
+            if name.endswith((".out", ".down")):
+                scale /= math.sqrt(2 * self.n_layer)
+            parts.append(scale * torch.randn(math.prod(shape), generator=generator))
+        return torch.cat(parts)
+
+    def logits(self, p: dict[str, torch.Tensor], tokens: torch.Tensor, training: bool = False):
+        """Logits [replicas, batch, length, vocabulary] for tokens [replicas, batch, length].
+
+        Products run in the parameters' dtype, the residual stream, norms and softmax in float32
+        (float64 stays float64).
+        """
+        R, B, T = tokens.shape
+        narrow = p["embedding"].dtype
+        wide = torch.promote_types(narrow, torch.float32)
+        drop = self.dropout if training else 0.0
+        x = (embed(tokens, p["embedding"]) + p["position"][:, None, :T]).to(wide)
+        x = F.dropout(x, drop).view(R, B * T, self.d)
+        for i in range(self.n_layer):
+            a = matmul(norm(x).to(narrow), p[f"{i}.qkv"])
+            a = matmul(self.attend(a.view(R * B, T, -1)).view(R, B * T, self.d), p[f"{i}.out"])
+            x = x + F.dropout(a.to(wide), drop)
+            h = F.gelu(matmul(norm(x).to(narrow), p[f"{i}.up"]), approximate="tanh")
+            x = x + F.dropout(matmul(h, p[f"{i}.down"]).to(wide), drop)
+        return matmul(norm(x).to(narrow), p["embedding"].transpose(1, 2)).view(R, B, T, -1)
+
+    def attend(self, qkv: torch.Tensor) -> torch.Tensor:
+        """Causal attention [n, T, 3·d] → [n, T, d]."""
+        n, T, _ = qkv.shape
+        q, k, v = qkv.view(n, T, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        if qkv.is_cuda:
+            out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            # On a CPU the fused kernel's backward pass in bf16 is several times slower than this.
+            wide = torch.promote_types(q.dtype, torch.float32)
+            mask = torch.full((T, T), -math.inf, dtype=wide, device=q.device).triu(1)
+            scores = (q @ k.transpose(-1, -2)).to(wide) * q.shape[-1] ** -0.5 + mask
+            out = scores.softmax(-1).to(q.dtype) @ v
+        return out.transpose(1, 2).reshape(n, T, self.d)
+
+
+def token_losses(model, flat: torch.Tensor, tokens: torch.Tensor, dtype=torch.float32, training=False):
+    """−log p of each next token, nats, [replicas, batch, T] for tokens [replicas, batch, T + 1]."""
+    p = model.layout.views(flat.to(dtype))
+    logits = model.logits(p, tokens[..., :-1], training)
+    wide = torch.promote_types(dtype, torch.float32)
+    losses = F.cross_entropy(
+        logits.reshape(-1, logits.shape[-1]).to(wide), tokens[..., 1:].reshape(-1), reduction="none"
+    )
+    return losses.view(*tokens.shape[:-1], -1)
+
+
+def norm(x: torch.Tensor) -> torch.Tensor:
+    """x/√(mean of x²), without gain (Zhang & Sennrich 2019)."""
+    return F.rms_norm(x, (x.shape[-1],))
+
+
+def matmul(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """[R, n, i] × [R, i, o]; one replica is a plain product, which CPUs run faster than a batch of one."""
+    return (x[0] @ w[0])[None] if len(w) == 1 else torch.bmm(x, w)
+
+
+def embed(tokens: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """Rows of each replica's own table [R, V, d] for tokens [R, B, T]."""
+    R, V, d = table.shape
+    shift = torch.arange(R, device=tokens.device)[:, None, None] * V
+    return F.embedding(tokens + shift, table.reshape(R * V, d))

@@ -1,0 +1,176 @@
+"""Studies: a YAML file that multiplies out into a list of runs.
+
+data/studies/NAME.yaml:
+
+    question: one line
+    defaults: {field: value, …}            # fields of `Run`
+    profiles:
+      cpu:
+        - {shape: [2x32x1, 4x64x2], budget: [1e11, 3e11], learning_rate: [.005, .01]}
+        - …
+
+Every entry of a profile is a grid: lists multiply. Besides the fields of `Run` there are
+`shape` (LAYERSxWIDTHxHEADS), `budget` (FLOPs; sets `tokens` to budget/6·N_total), `tokens_per_N`
+(sets `tokens` to that many a non-embedding parameter), `rate_by_shape` (a mapping shape →
+learning rate, or to a list of them), `measurements` (that many held-out evaluations, spaced
+geometrically over the last 10 doublings) and `keep: {tokens: [low, high], steps: [low, high]}`
+(drops the runs outside). `branches` and `evaluate_at` take one list for all runs of the grid.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields
+from itertools import product
+from pathlib import Path
+
+import yaml
+
+from ..paths import data_file, root
+from .config import ConfigError, Run
+from .corpus import vocabulary
+
+SPECIAL = ("shape", "budget", "tokens_per_N", "rate_by_shape", "measurements", "keep", "warmup_share")
+TUPLES = ("branches", "evaluate_at")
+PROFILES = ("smoke", "cpu", "gpu")
+
+
+class StudyError(ValueError):
+    """A study file that does not say what to train. One line: file, place, remedy."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A named list of runs."""
+
+    name: str
+    profile: str
+    question: str
+    runs: tuple[Run, ...]
+
+
+def names() -> list[str]:
+    """The studies in data/studies."""
+    return sorted(p.stem for p in (root() / "data" / "studies").glob("*.yaml"))
+
+
+def load(name: str, profile: str = "cpu", path: Path | None = None) -> Study:
+    """Read a study. Raises StudyError for an unknown study, profile or key, or a run that cannot be trained."""
+    if path is None:
+        if name not in names():
+            raise StudyError(f"no study {name!r} in data/studies{_suggest(name, names())}; there are: {', '.join(names())}")
+        path = data_file("studies", f"{name}.yaml")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise StudyError(f"{path.name}{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    if not isinstance(content, dict):
+        raise StudyError(f"{path.name}: must be a mapping with question, defaults and profiles")
+    _known(path.name, "", content, ("question", "defaults", "profiles"))
+    grids = (content.get("profiles") or {}).get(profile)
+    if not grids:
+        have = ", ".join(content.get("profiles") or {})
+        raise StudyError(f"{path.name}: no profile {profile!r}; it has: {have}")
+    runs: dict[str, Run] = {}
+    for number, grid in enumerate(grids, 1):
+        where = f"{path.name}, {profile}, entry {number}"
+        if not isinstance(grid, dict):
+            raise StudyError(f"{where}: must be a mapping of fields, got {grid!r}")
+        entry = (content.get("defaults") or {}) | grid
+        _known(path.name, f"{profile}, entry {number}", entry, (*(f.name for f in fields(Run)), *SPECIAL))
+        for run in _expand(entry, where):
+            runs.setdefault(run.hash, run)
+    return Study(name, profile, str(content.get("question", "")), tuple(runs.values()))
+
+
+def _known(file: str, place: str, entry: dict, allowed) -> None:
+    for key in entry:
+        if key not in allowed:
+            where = f"{file}, {place}" if place else file
+            raise StudyError(f"{where}: unknown key {key!r}{_suggest(key, allowed)}")
+
+
+def _suggest(word, choices) -> str:
+    close = difflib.get_close_matches(str(word), [str(c) for c in choices], 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _expand(entry: dict, where: str) -> list[Run]:
+    """The runs of one grid."""
+    fixed = {k: entry[k] for k in (*TUPLES, "keep", "rate_by_shape") if k in entry}
+    axes = {k: v if isinstance(v, list) else [v] for k, v in entry.items() if k not in fixed}
+    runs = []
+    for values in product(*axes.values()):
+        point = dict(zip(axes, values, strict=True))
+        rates = _rates(fixed.get("rate_by_shape"), point, where)
+        for rate in rates:
+            run = _run(point | rate | {k: fixed[k] for k in TUPLES if k in fixed}, where)
+            if _kept(run, fixed.get("keep"), where):
+                runs.append(run)
+    return runs
+
+
+def _rates(table: dict | None, point: dict, where: str) -> list[dict]:
+    if table is None:
+        return [{}]
+    shape = point.get("shape")
+    if shape not in table:
+        raise StudyError(f"{where}: rate_by_shape has no entry for shape {shape!r}")
+    rates = table[shape]
+    return [{"learning_rate": _number(r, "rate_by_shape", where)} for r in (rates if isinstance(rates, list) else [rates])]
+
+
+def _run(point: dict, where: str) -> Run:
+    point = dict(point)
+    try:
+        if "shape" in point:
+            shape = str(point.pop("shape")).split("x")
+            if len(shape) != 3 or not all(s.isdecimal() for s in shape):
+                raise ConfigError(f"shape must be LAYERSxWIDTHxHEADS, like 2x32x1, got {'x'.join(shape)!r}")
+            point |= dict(zip(("n_layer", "d_model", "n_head"), map(int, shape), strict=True))
+        budget, ratio = point.pop("budget", None), point.pop("tokens_per_N", None)
+        measurements, share = point.pop("measurements", 0), point.pop("warmup_share", None)
+        for name in ("tokens", "learning_rate", "unique_tokens", "warmup"):
+            if name in point:
+                point[name] = _number(point[name], name, where)
+        for name in ("tokens", "unique_tokens", "warmup"):
+            if name in point:
+                point[name] = round(point[name])
+        draft = Run.from_dict({"tokens": 1} | point)
+        size = draft.size(vocabulary(draft.corpus))
+        if budget is not None:
+            point["tokens"] = round(_number(budget, "budget", where) / (6 * size["N_total"]))
+        if ratio is not None:
+            point["tokens"] = round(_number(ratio, "tokens_per_N", where) * size["N"])
+        if share is not None:
+            point["warmup"] = round(_number(share, "warmup_share", where) * point["tokens"])
+        if measurements:
+            point["evaluate_at"] = spaced(point["tokens"], int(measurements))
+        return Run.from_dict(point)
+    except (ConfigError, KeyError, TypeError) as error:
+        raise StudyError(f"{where}: {error}") from None
+
+
+def spaced(tokens: int, count: int) -> tuple[int, ...]:
+    """`count` token counts from tokens/2¹⁰ to tokens, spaced geometrically."""
+    return tuple(round(tokens * 2 ** (-10 * (1 - (i + 1) / count))) for i in range(count))
+
+
+def _kept(run: Run, keep: dict | None, where: str) -> bool:
+    for name, bounds in (keep or {}).items():
+        if name not in ("tokens", "steps") or not isinstance(bounds, list) or len(bounds) != 2:
+            raise StudyError(f"{where}: keep takes tokens: [low, high] and steps: [low, high]")
+        low, high = (_number(b, "keep", where) for b in bounds)
+        if not low <= getattr(run, name) <= high:
+            return False
+    return True
+
+
+def _number(value, name: str, where: str) -> float:
+    """YAML reads 1e12 as a string; take it as the number it is."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise StudyError(f"{where}: {name} must be a number, got {value!r}") from None

@@ -1,0 +1,196 @@
+"""Sweeps: train what a study still lacks, on the processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+
+from . import cost
+from .config import Run
+from .store import Store
+from .worker import ENVIRONMENT, serve
+
+REPLICAS = 16
+"""Most models trained as one program on a GPU."""
+
+
+@dataclass
+class Job:
+    """Runs trained together (one on a CPU), their cost in seconds, whether to compile."""
+
+    runs: list[Run]
+    seconds: float
+    compiled: bool = False
+
+    @property
+    def key(self) -> tuple:
+        return cost.shape_key(self.runs[0])
+
+
+@dataclass
+class Outcome:
+    """What a sweep did: hashes trained, failures by hash, whether it was interrupted, the one fatal error."""
+
+    trained: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+    fatal: str = ""
+
+
+def pending(runs, store: Store) -> list[Run]:
+    """The runs that the store does not have yet."""
+    done = store.done()
+    return [r for r in runs if r.hash not in done]
+
+
+def jobs(runs: list[Run], rate: dict, device: str = "cpu", compiled: bool | None = None) -> list[Job]:
+    """Group runs into jobs, same shapes together, the longest shape first.
+
+    On a GPU up to REPLICAS runs that differ only in learning rate and seed are one job.
+    `compiled` None compiles a shape whose runs together take more than `cost.COMPILE_FROM`.
+    """
+    groups: dict[tuple, list[Run]] = {}
+    for i, run in enumerate(runs):
+        stack = device != "cpu" and not run.patience and run.architecture != "lstm"
+        groups.setdefault((run.with_(learning_rate=1.0, seed=0) if stack else i,), []).append(run)
+    result = []
+    for group in groups.values():
+        for at in range(0, len(group), REPLICAS):
+            part = group[at : at + REPLICAS]
+            result.append(Job(part, sum(cost.seconds(r, rate) for r in part)))
+    by_key: Counter = Counter()
+    for job in result:
+        by_key[job.key] += job.seconds
+    for job in result:
+        job.compiled = by_key[job.key] > cost.COMPILE_FROM if compiled is None else compiled
+    return sorted(result, key=lambda j: (-by_key[j.key], str(j.key), -j.seconds))
+
+
+class _Worker:
+    def __init__(self, store: Store, device: str):
+        context = mp.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, store, device), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.job: Job | None = None
+        self.key: tuple | None = None
+        self.share = 0.0
+
+    def give(self, job: Job) -> None:
+        self.job, self.key, self.share = job, job.key, 0.0
+        self.pipe.send(([r.to_dict() for r in job.runs], job.compiled))
+
+
+def sweep(todo: list[Job], store: Store, workers: int = 1, device: str = "cpu", bar=None) -> Outcome:
+    """Train the jobs on `workers` processes and store each finished run.
+
+    A run that fails is tried once more, then reported in `Outcome.failed`; a killed worker is
+    replaced. A full disk or missing data ends the sweep (`Outcome.fatal`). Ctrl-C checkpoints
+    what is in flight and returns with `interrupted`. `bar` is a tqdm bar counting seconds of work.
+    """
+    return _Sweep(todo, store, workers, device, bar).run()
+
+
+class _Sweep:
+    def __init__(self, todo, store, workers, device, bar):
+        self.queue, self.store, self.device, self.bar = list(todo), store, device, bar
+        self.size = max(1, min(workers, len(todo)))
+        self.workers: list[_Worker] = []
+        self.outcome = Outcome()
+        self.attempts: Counter = Counter()
+        self.finished = 0.0
+
+    def run(self) -> Outcome:
+        """The loop: hand out, listen, replace, until nothing is left."""
+        kept = {k: os.environ.get(k) for k in ENVIRONMENT}
+        os.environ.update(ENVIRONMENT)  # the workers inherit it
+        try:
+            while (self.queue or self._busy()) and not self.outcome.fatal:
+                self._hand_out()
+                self._listen()
+        except KeyboardInterrupt:
+            self.outcome.interrupted = True
+        finally:
+            self._close()
+            for name, value in kept.items():
+                os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+        return self.outcome
+
+    def _busy(self) -> list[_Worker]:
+        return [w for w in self.workers if w.job]
+
+    def _hand_out(self) -> None:
+        while self.queue and len(self.workers) < self.size:
+            self.workers.append(_Worker(self.store, self.device))
+        for worker in self.workers:
+            if worker.job is None and self.queue:
+                worker.give(self.queue.pop(self._choice(worker)))
+
+    def _choice(self, worker: _Worker) -> int:
+        """A job of the worker's last shape, else of a shape no other worker is on, else the first."""
+        taken = {w.key for w in self.workers if w is not worker}
+        for i, job in enumerate(self.queue):
+            if job.key == worker.key:
+                return i
+        return next((i for i, job in enumerate(self.queue) if job.key not in taken), 0)
+
+    def _listen(self) -> None:
+        pipes = {w.pipe: w for w in self._busy()}
+        for pipe in wait(list(pipes), timeout=0.5):
+            worker = pipes[pipe]
+            try:
+                kind, *content = pipe.recv()
+            except (EOFError, ConnectionResetError):
+                worker.process.join(5)
+                self.workers.remove(worker)
+                self._failed(worker.job, f"its process died with exit code {worker.process.exitcode}")
+                continue
+            if kind == "progress":
+                worker.share = content[0]
+            elif kind == "done":
+                self._done(worker, content[0])
+            else:
+                job, worker.job = worker.job, None
+                text, fatal = content
+                if fatal:
+                    self.outcome.fatal = text
+                else:
+                    self._failed(job, text)
+        if self.bar is not None:
+            now = self.finished + sum(w.share * w.job.seconds for w in self._busy())
+            self.bar.update(max(0.0, now - self.bar.n))
+
+    def _done(self, worker: _Worker, hashes: list[str]) -> None:
+        job, worker.job = worker.job, None
+        self.finished += job.seconds
+        self.outcome.trained += hashes
+        others = [r for r in job.runs if r.hash not in hashes and not self.store.path(r.hash).exists()]
+        if others:  # another sweep is on them: look again later, in case it dies
+            time.sleep(0.2)
+            self.queue.append(Job(others, 0.0, job.compiled))
+
+    def _failed(self, job: Job, text: str) -> None:
+        hash = job.runs[0].hash
+        self.attempts[hash] += 1
+        if self.attempts[hash] < 2:
+            self.queue.append(job)
+        else:
+            self.outcome.failed |= {r.hash: text for r in job.runs}
+            self.finished += job.seconds
+
+    def _close(self) -> None:
+        for worker in self.workers:
+            try:
+                worker.pipe.send("stop")
+                worker.pipe.close()
+            except (OSError, ValueError):
+                continue
+        for worker in self.workers:
+            worker.process.join(20)
+            if worker.process.is_alive():
+                worker.process.kill()
