@@ -16,7 +16,7 @@ def register(commands) -> None:
         help="train a study's missing runs (resumable)",
         description="Train the runs of data/studies/STUDY.yaml that the store lacks. Without STUDY, list the studies.",
     )
-    p.add_argument("study", nargs="?", metavar="STUDY")
+    p.add_argument("study", nargs="?", metavar="STUDY", help="a study of data/studies, or a YAML file of your own")
     p.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
     p.add_argument("--on", choices=("local", "slurm"), default="local", help="where to train (default: local)")
     p.add_argument("--dry-run", action="store_true", help="print what is missing and what it costs, then stop")

@@ -155,7 +155,7 @@ class Run:
         """N (non-embedding) and N_total (plus vocabulary·d_model, embeddings tied to the last layer).
 
         A transformer has 12·n_layer·d² for d_ffw = 4d (Kaplan 2020, Table 1), an LSTM
-        n_layer·8·d² (four gates, two matrices of d × d each, no biases).
+        n_layer·8·d² (four gates, two matrices of d × d each; biases are not counted).
         """
         if self.architecture == "lstm":
             N = 8 * self.n_layer * self.d_model**2
@@ -175,7 +175,9 @@ class Run:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     def with_(self, **changes) -> Run:
-        """A copy with some fields changed."""
+        """A copy with some fields changed; a feed-forward width of 4·d_model follows the new width."""
+        if "d_model" in changes and self.d_ffw == 4 * self.d_model:
+            changes.setdefault("d_ffw", 0)
         return replace(self, **changes)
 
 

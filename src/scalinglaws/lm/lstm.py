@@ -11,9 +11,11 @@ from .model import Layout, embed, matmul
 
 
 class LSTM:
-    """n_layer LSTM layers of width d_model, embeddings tied to the last layer, no biases.
+    """n_layer LSTM layers of width d_model, embeddings tied to the last layer.
 
-    Same interface as `model.Transformer`. Each layer has two matrices [d, 4d]: 8·d² parameters.
+    Same interface as `model.Transformer`. Each layer has two matrices [4d, d], 8·d² parameters,
+    and 4·d biases, which `Run.size` leaves out as Kaplan et al. do. The forget gates' biases
+    start at 1, without which an LSTM forgets half its state at each step.
     """
 
     def __init__(self, run: Run, vocabulary: int):
@@ -22,6 +24,7 @@ class LSTM:
         shapes = {"embedding": (vocabulary, self.d)}
         for i in range(self.n_layer):
             shapes |= {f"{i}.input": (4 * self.d, self.d), f"{i}.hidden": (4 * self.d, self.d)}
+            shapes |= {f"{i}.bias": (4 * self.d,)}
         self.layout = Layout(shapes)
 
     def initial(self, seed: int) -> torch.Tensor:
@@ -31,6 +34,9 @@ class LSTM:
         for name, shape in self.layout.shapes.items():
             if name == "embedding":
                 parts.append(0.1 * torch.randn(math.prod(shape), generator=generator))
+            elif name.endswith("bias"):
+                gate = torch.arange(4 * self.d) // self.d  # input, forget, cell, output
+                parts.append((gate == 1).float())
             else:
                 parts.append((2 * torch.rand(math.prod(shape), generator=generator) - 1) * self.d**-0.5)
         return torch.cat(parts)
@@ -38,13 +44,16 @@ class LSTM:
     def logits(self, p: dict[str, torch.Tensor], tokens: torch.Tensor, training: bool = False):
         """Logits [replicas, batch, length, vocabulary]; the state starts at zero in each window."""
         R, B, T = tokens.shape
-        x = embed(tokens, p["embedding"]).view(R, B, T, self.d)
+        x = embed(tokens, p["embedding"]).view(R, B, T, self.d) * self.d**0.5  # no norm restores the scale
         hidden = torch.stack([self._layers(x[r], p, r, training) for r in range(R)])
         return matmul(hidden.view(R, B * T, self.d), p["embedding"].transpose(1, 2)).view(R, B, T, -1)
 
     def _layers(self, x: torch.Tensor, p: dict[str, torch.Tensor], replica: int, training: bool):
-        weights = [p[f"{i}.{side}"][replica] for i in range(self.n_layer) for side in ("input", "hidden")]
+        weights = []
+        for i in range(self.n_layer):
+            bias = p[f"{i}.bias"][replica]
+            weights += [p[f"{i}.input"][replica], p[f"{i}.hidden"][replica], bias, torch.zeros_like(bias)]
         zero = x.new_zeros(self.n_layer, x.shape[0], self.d)
         return torch.lstm(
-            x, (zero, zero), weights, False, self.n_layer, self.dropout, training, False, True
+            x, (zero, zero), weights, True, self.n_layer, self.dropout, training, False, True
         )[0]

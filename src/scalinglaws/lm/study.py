@@ -55,7 +55,14 @@ def names() -> list[str]:
 
 
 def load(name: str, profile: str = "cpu", path: Path | None = None) -> Study:
-    """Read a study. Raises StudyError for an unknown study, profile or key, or a run that cannot be trained."""
+    """Read a study of data/studies, or any file whose name ends in .yaml.
+
+    Raises StudyError for an unknown study, profile or key, or a run that cannot be trained.
+    """
+    if path is None and name.endswith((".yaml", ".yml")):
+        path, name = Path(name), Path(name).stem
+        if not path.is_file():
+            raise StudyError(f"no study file {path}")
     if path is None:
         if name not in names():
             raise StudyError(f"no study {name!r} in data/studies{_suggest(name, names())}; there are: {', '.join(names())}")

@@ -1,0 +1,304 @@
+"""Training: schedules, AdamW, resuming, divergence, early stopping, branches, noise scale."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalinglaws.lm import checkpoint, optimiser, schedule
+from scalinglaws.lm.batches import Batches, training_tokens
+from scalinglaws.lm.config import ConfigError, Run
+from scalinglaws.lm.corpus import Corpus, open_corpus
+from scalinglaws.lm.noise import noise_scale
+from scalinglaws.lm.train import Trainer
+
+RUN = Run(
+    corpus="known_entropy", n_layer=1, d_model=8, n_head=1, context=16, batch=4, tokens=64 * 40,
+    learning_rate=0.01, precision="fp32", evaluation_tokens=1600, warmup=256,
+)  # fmt: skip
+
+
+def test_cosine_follows_its_formula():
+    run = RUN.with_(warmup=0, tokens=64 * 100, final_rate=0.1)
+    (segment,) = schedule.plan(run)
+    rates = [schedule.rate(run, segment, s) for s in range(100)]
+    assert rates[0] == 1.0
+    assert rates[50] == pytest.approx(0.55)
+    assert rates[99] == pytest.approx(0.1, abs=0.001)
+    long = run.with_(cycle=2.0)
+    assert schedule.rate(long, segment, 99) == pytest.approx(schedule.rate(run, segment, 49), abs=0.01)
+
+
+def test_warmup_is_linear_in_tokens():
+    run = RUN.with_(warmup=64 * 10, schedule="constant")
+    (segment,) = schedule.plan(run)
+    assert [schedule.rate(run, segment, s) for s in (0, 4, 9, 10, 39)] == pytest.approx([0.1, 0.5, 1, 1, 1])
+
+
+@given(
+    steps=st.integers(5, 400),
+    shares=st.lists(st.floats(0.05, 1.0), max_size=4),
+    cooldown=st.floats(0.05, 1.0),
+)
+def test_a_plan_covers_the_trunk_once_and_every_branch(steps, shares, cooldown):
+    run = RUN.with_(
+        tokens=64 * steps, schedule="wsd", cooldown=cooldown,
+        branches=tuple(sorted({max(1, round(64 * steps * s)) for s in shares})),
+    )  # fmt: skip
+    segments = schedule.plan(run)
+    trunk = [s for s in segments if not s.branch]
+    position = 0
+    for segment in trunk:
+        assert segment.start == position  # contiguous: branches leave the trunk where it was
+        position = segment.end
+    ends = {s.end for s in segments if s.branch} | ({run.steps} if trunk and trunk[-1].end == run.steps else set())
+    assert {run.step_of(b) for b in run.branches} <= ends
+    assert run.steps in ends | {s.end for s in segments}
+    for s in segments:
+        if s.cooldown_from is not None:
+            assert s.cooldown_from <= s.start < s.end
+            assert schedule.rate(run.with_(warmup=0), s, s.end) == pytest.approx(run.final_rate)
+    assert schedule.planned_steps(run) == sum(s.end - s.start for s in segments)
+
+
+@pytest.mark.parametrize("clip", [1e9, 0.01])
+def test_adamw_equals_torch(clip):
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(2, 50, generator=generator)
+    gradients = [torch.randn(2, 50, generator=generator) for _ in range(20)]
+    rates = [0.01, 0.003]
+    expected = []
+    for r, rate in enumerate(rates):
+        weight = torch.nn.Parameter(start[r].clone())
+        reference = torch.optim.AdamW([weight], lr=rate, betas=(0.9, 0.95), weight_decay=0.1)
+        for g in gradients:
+            weight.grad = g[r].clone()
+            torch.nn.utils.clip_grad_norm_([weight], clip)
+            reference.step()
+        expected.append(weight.detach())
+    flat, first, second = start.clone(), torch.zeros(2, 50), torch.zeros(2, 50)
+    for step, g in enumerate(gradients, 1):
+        now = torch.tensor(optimiser.corrections(rates, step, 0.9, 0.95))
+        optimiser.adamw(flat, g, first, second, now, beta1=0.9, beta2=0.95, decay=0.1, clip=clip)
+    torch.testing.assert_close(flat, torch.stack(expected), rtol=1e-4, atol=1e-6)
+
+
+def test_a_broken_replica_leaves_the_others_alone():
+    flat, first, second = torch.ones(2, 5), torch.zeros(2, 5), torch.zeros(2, 5)
+    gradient = torch.ones(2, 5)
+    gradient[0, 3] = math.inf
+    rates = torch.tensor(optimiser.corrections([0.1, 0.1], 1, 0.9, 0.95))
+    optimiser.adamw(flat, gradient, first, second, rates, beta1=0.9, beta2=0.95, decay=0.0, clip=1.0)
+    assert torch.equal(flat[0], torch.ones(5))
+    assert (flat[1] < 1).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"dropout": 0.2},
+        {"precision": "bf16"},
+        {"schedule": "wsd", "branches": (64 * 15, 64 * 30)},
+        {"architecture": "lstm"},
+    ],
+    ids=["plain", "dropout", "bf16", "branches", "lstm"],
+)
+def test_resume_is_exact(tmp_path, changes):
+    run = RUN.with_(evaluate_at=(64 * 10, 64 * 20), noise_batches=2, **changes)
+    whole = Trainer([run])
+    (expected,) = whole.train()
+    saved = []
+
+    def save_everywhere(trainer):
+        if trainer.steps_done in (7, 14, 29, 39):
+            path = tmp_path / f"{trainer.steps_done}.ckpt"
+            checkpoint.save(trainer, path)
+            saved.append(path)
+
+    Trainer([run]).train(save_everywhere)
+    assert len(saved) == 4
+    for path in saved:
+        again = Trainer([run])
+        checkpoint.load(again, path)
+        (result,) = again.train()
+        assert torch.equal(again.flat, whole.flat)
+        assert torch.equal(again.second, whole.second)
+        for key in expected.keys() - {"seconds"}:
+            assert repr(result[key]) == repr(expected[key]), key
+
+
+def test_a_damaged_checkpoint_is_refused_and_leaves_the_trainer(tmp_path):
+    trainer = Trainer([RUN])
+    path = tmp_path / "x.ckpt"
+    checkpoint.save(trainer, path)
+    content = path.read_bytes()
+    before = trainer.flat.clone()
+    for damage in (content[: len(content) // 2], b"", content[:4], b"\x80\x04evil pickle", content[:200] + b"#" + content[201:]):
+        path.write_bytes(damage)
+        with pytest.raises(checkpoint.CheckpointError, match="starts over"):
+            checkpoint.load(trainer, path)
+    assert torch.equal(trainer.flat, before)
+    checkpoint.save(Trainer([RUN.with_(seed=1)]), path)
+    with pytest.raises(checkpoint.CheckpointError, match="another run"):
+        checkpoint.load(trainer, path)
+
+
+def test_divergence_is_a_status():
+    run = RUN.with_(learning_rate=1e6, clip=1e9, weight_decay=0.0, tokens=64 * 60, warmup=0)
+    (result,) = Trainer([run]).train()
+    assert result["status"] == "diverged"
+    assert math.isnan(result["loss"])
+    assert result["steps_trained"] < run.steps
+
+
+def test_early_stopping_reports_the_best_loss():
+    run = RUN.with_(
+        corpus="tinyshakespeare-fixture", d_model=32, unique_tokens=512, tokens=64 * 600, patience=3,
+        evaluate_at=tuple(range(640, 64 * 600, 640)), learning_rate=0.01,
+    )  # fmt: skip
+    trainer = Trainer.__new__(Trainer)
+    text = np.random.default_rng(0).integers(0, 32, 4000).astype(np.uint8)
+    corpus = Corpus("tinyshakespeare-fixture", 32, text[:3000], text[3000:])
+    import scalinglaws.lm.batches as batches
+    import scalinglaws.lm.corpus as corpora
+    import scalinglaws.lm.train as training
+
+    patch = pytest.MonkeyPatch()
+    for module in (training, corpora):
+        patch.setattr(module, "open_corpus", lambda name: corpus)
+    batches._cut.cache_clear()
+    try:
+        trainer = Trainer([run])
+        (result,) = trainer.train()
+    finally:
+        patch.undo()
+        batches._cut.cache_clear()
+    assert result["status"] == "stopped early"
+    assert result["loss"] == min(result["evaluation_loss"])
+    assert result["evaluation_loss"][-1] > result["loss"]
+    assert result["steps_trained"] < run.steps
+
+
+def test_a_branch_equals_a_run_of_its_own_length():
+    """The state cooled down from the trunk is the state of a WSD run that was meant to stop there."""
+    long = RUN.with_(schedule="wsd", tokens=64 * 60, branches=(64 * 20, 64 * 40))
+    (result,) = Trainer([long]).train()
+    assert result["branch_tokens"] == [64 * 20, 64 * 40]
+    for tokens, loss in zip(result["branch_tokens"], result["branch_loss"], strict=True):
+        (alone,) = Trainer([RUN.with_(schedule="wsd", tokens=tokens)]).train()
+        assert loss == pytest.approx(alone["loss"], abs=1e-6)
+    (plain,) = Trainer([RUN.with_(schedule="wsd", tokens=64 * 60)]).train()
+    assert result["loss"] == pytest.approx(plain["loss"], abs=1e-6)
+    assert result["flops"] > result["C"]  # the branches were paid for
+
+
+def test_curve_averages_every_step_once():
+    run = RUN.with_(tokens=64 * 100)
+    trainer = Trainer([run])
+    seen = []
+    trainer.train(lambda t: seen.append(t.step))
+    curve = trainer.curves[0]
+    assert curve.curve_tokens[-1] == run.tokens
+    spans = np.diff([0, *curve.curve_tokens]) / 64
+    again = Trainer([run])
+    losses = []
+    while again.step < again.run.steps:
+        again._train_step()
+        losses.append(float(again._executor.take_losses()[0]))
+    assert float(spans @ curve.curve_loss) == pytest.approx(sum(losses), rel=1e-9)
+
+
+def test_noise_scale_is_unbiased_where_the_truth_is_known():
+    """Gaussian gradients with |G|² = 4 and per-example tr Σ = 500: B_simple = 125."""
+    rng = np.random.default_rng(0)
+    P, k, b, events = 100, 8, 4, 4000
+    G = np.zeros(P)
+    G[:4] = 1.0
+    sigma = math.sqrt(500 / P)
+    small = G + rng.normal(size=(k, events, P)) * sigma / math.sqrt(b)
+    found = noise_scale((small**2).sum(-1), (small.mean(0) ** 2).sum(-1), b)
+    for name, truth in (("gradient", 4.0), ("trace", 500.0)):
+        error = found[name].std() / math.sqrt(events)
+        assert found[name].mean() == pytest.approx(truth, abs=4 * error)
+        assert error < 0.02 * truth
+    with pytest.raises(ValueError, match="two gradients"):
+        noise_scale(np.ones((1, 3)), np.ones(3), b)
+
+
+def test_micro_batches_sum_to_the_batch(monkeypatch):
+    run = RUN.with_(batch=12)
+    trainer = Trainer([run])
+    tokens = torch.from_numpy(trainer.batches[0].batch(0))[None]
+    loss, whole = trainer._executor.gradient(tokens)
+    import scalinglaws.lm.executor as executor
+
+    monkeypatch.setattr(executor, "MICRO_BATCH", 5)
+    pieces_loss, pieces = trainer._executor.gradient(tokens)
+    torch.testing.assert_close(whole, pieces, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(loss, pieces_loss)
+
+
+def test_batches_are_a_function_of_seed_and_step():
+    corpus = open_corpus("known_entropy")
+    a, b = Batches(RUN, corpus), Batches(RUN, corpus)
+    late = a.batch(130)
+    for step in range(3):
+        b.batch(step)
+    assert (late == b.batch(130)).all()
+    assert (a.batch(129) != late).any()
+    assert (Batches(RUN.with_(seed=5), corpus).batch(130) != late).any()
+
+
+def test_a_cut_corpus_has_that_many_tokens_from_all_over():
+    import scalinglaws.lm.batches as batches
+    import scalinglaws.lm.corpus as corpora
+
+    train = np.arange(50_000).astype(np.uint16)
+    corpus = Corpus("numbers", 50_000, train, train[:100])
+    patch = pytest.MonkeyPatch()
+    patch.setattr(corpora, "open_corpus", lambda name: corpus)
+    batches._cut.cache_clear()
+    try:
+        cut = training_tokens(corpus, 5000, 0)
+        other = training_tokens(corpus, 5000, 1)
+    finally:
+        patch.undo()
+        batches._cut.cache_clear()
+    assert len(cut) == len(np.unique(cut)) == 5000
+    assert cut.max() - cut.min() > 20_000
+    assert (cut != other).any()
+    assert training_tokens(corpus, 0, 0) is train
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_head": 3}, "n_head = 3 must divide d_model = 8"),
+        ({"learning_rate": -1.0}, "learning_rate = -1.0 must be positive"),
+        ({"schedule": "linear"}, "schedule = 'linear' must be one of"),
+        ({"cycle": 0.5}, "cycle = 0.5"),
+        ({"branches": (64,)}, "need schedule 'wsd'"),
+        ({"tokens": 0}, "tokens = 0"),
+        ({"evaluation_tokens": 3}, "evaluation_tokens = 3"),
+    ],
+)
+def test_a_run_that_cannot_be_trained_names_the_field(changes, message):
+    with pytest.raises(ConfigError) as caught:
+        RUN.with_(**changes)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_hash_names_the_content_and_survives_new_defaults():
+    assert RUN.hash == Run.from_dict(RUN.to_dict()).hash
+    assert RUN.hash != RUN.with_(seed=1).hash
+    assert RUN.with_(d_ffw=32).hash == RUN.hash  # the default, written out
+    assert RUN.with_(evaluate_at=[640, 64]).hash == RUN.with_(evaluate_at=(64, 640)).hash
+    with pytest.raises(ConfigError, match="unknown field 'lr'"):
+        Run.from_dict({"lr": 1})
