@@ -7,6 +7,8 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields, replace
 
+import numpy as np
+
 from ..flops import Shape, parameters, training_flops
 
 ARCHITECTURES = ("transformer", "lstm")
@@ -66,6 +68,7 @@ class Run:
     seed: int = 0
 
     def __post_init__(self):
+        self._check_types()
         object.__setattr__(self, "branches", tuple(sorted(int(b) for b in self.branches)))
         object.__setattr__(self, "evaluate_at", tuple(sorted({int(e) for e in self.evaluate_at})))
         if not self.d_ffw:
@@ -101,6 +104,17 @@ class Run:
             "must lie within `tokens`",
         )
         _require(self.evaluation_tokens >= self.context, "evaluation_tokens", self.evaluation_tokens, "must fill one context")
+
+    def _check_types(self) -> None:
+        """Whole numbers stay whole; a float written as an integer becomes the float it means."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.type == "float" and isinstance(value, int) and not isinstance(value, bool):
+                object.__setattr__(self, f.name, float(value))
+            elif f.type == "int" and (not isinstance(value, int | np.integer) or isinstance(value, bool)):
+                raise ConfigError(f"{f.name} = {value!r} must be a whole number")
+            elif f.type == "float" and not isinstance(value, float):
+                raise ConfigError(f"{f.name} = {value!r} must be a number")
 
     @classmethod
     def from_dict(cls, entry: dict) -> Run:

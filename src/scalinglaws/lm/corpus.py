@@ -71,8 +71,8 @@ def vocabulary(name: str) -> int:
     """Vocabulary of a corpus, from its name alone. Raises DataError for an unknown name."""
     if name == "known_entropy":
         return Source().vocabulary
-    base, _, size = name.partition("-bpe")
-    if base not in ("gutenberg", "tinyshakespeare") or (size and not size.isdecimal()):
+    base, cut, size = name.partition("-bpe")
+    if base not in ("gutenberg", "tinyshakespeare") or (cut and not size.isdecimal()):
         raise DataError(
             f"no corpus {name!r}; there are gutenberg, tinyshakespeare, both also as NAME-bpe4096 or another size, and known_entropy"
         )

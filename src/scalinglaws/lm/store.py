@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pandas as pd
@@ -179,4 +179,17 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    return pq.read_table(path, page_checksum_verification=True, partitioning=None).to_pandas()
+    """A store file, its pages verified; fields of `Run` that are newer than the file at their default.
+
+    Raises KeyError for a column or type that no version ever wrote.
+    """
+    table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
+    expected = _schema()
+    for column in table.schema:
+        if column.name not in expected.names or expected.field(column.name).type != column.type:
+            raise KeyError(column.name)
+    frame = table.to_pandas()
+    defaults = {f.name: f.default for f in fields(Run) if f.default is not MISSING}
+    for name in set(COLUMNS) - set(frame):
+        frame[name] = [defaults[name]] * len(frame)
+    return frame

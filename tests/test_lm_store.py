@@ -1,0 +1,234 @@
+"""Studies and the run store: what is asked for, what is kept, what happens when files are damaged."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from scalinglaws import __main__ as cli
+from scalinglaws.lm import store as stores
+from scalinglaws.lm import study as studies
+from scalinglaws.lm.config import Run
+from scalinglaws.lm.store import Store, StoreError
+from scalinglaws.lm.train import Trainer
+
+RUN = Run(
+    corpus="known_entropy", n_layer=1, d_model=4, n_head=1, context=8, batch=2, tokens=160,
+    learning_rate=0.01, precision="fp32", evaluation_tokens=80, evaluate_at=(80, 160),
+)  # fmt: skip
+FACTS = {
+    "commit": "abc", "date": "2026-01-01", "processor": "p", "gpu": "", "torch": "2", "replicas": 1, "compiled": False,
+}  # fmt: skip
+
+
+@pytest.fixture
+def result():
+    return Trainer([RUN]).train()[0]
+
+
+def test_a_row_says_all_and_reads_back(tmp_path, result):
+    store = Store("s", "cpu", tmp_path)
+    store.put(RUN, result, FACTS)
+    (row,) = store.table().to_dict("records")
+    assert tuple(row) == stores.COLUMNS
+    assert row["hash"] == RUN.hash
+    fields = {k: row[k].tolist() if hasattr(row[k], "tolist") else row[k] for k in RUN.to_dict()}
+    assert Run.from_dict(fields) == RUN
+    assert row["loss"] == result["loss"]
+    assert list(row["evaluation_loss"]) == result["evaluation_loss"]
+    assert (row["commit"], row["processor"], row["seed"]) == ("abc", "p", 0)
+    assert row["flops"] == 6 * (12 * 16 + 32 * 4) * 160
+
+
+def test_loose_and_packed_rows_count_once(tmp_path, result):
+    store = Store("s", "cpu", tmp_path)
+    store.put(RUN, result, FACTS)
+    store.pack()
+    other = RUN.with_(seed=1)
+    store.put(other, result, FACTS)
+    store.put(RUN, result, FACTS | {"commit": "newer"})
+    table = store.table()
+    assert sorted(table["hash"]) == sorted([RUN.hash, other.hash])
+    assert table.set_index("hash").loc[RUN.hash, "commit"] == "newer"
+    store.pack()
+    for path in store.loose.glob("*.parquet"):
+        path.unlink()
+    pd.testing.assert_frame_equal(store.table(), table)
+
+
+def test_a_damaged_run_file_is_set_aside(tmp_path, result):
+    store = Store("s", "cpu", tmp_path)
+    store.put(RUN, result, FACTS)
+    other = RUN.with_(seed=1)
+    store.put(other, result, FACTS)
+    path = store.path(RUN.hash)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    path.write_bytes(content)
+    assert store.done() == {other.hash}
+    assert path.with_suffix(".damaged").exists()
+    # a file under another run's name is no result of that run
+    store.path(other.hash).replace(path)
+    assert store.done() == set()
+
+
+def test_a_damaged_table_is_an_error_with_the_remedy(tmp_path, result):
+    store = Store("s", "cpu", tmp_path)
+    store.put(RUN, result, FACTS)
+    store.pack()
+    store.table_path.write_bytes(store.table_path.read_bytes()[:-50])
+    with pytest.raises(StoreError, match="git checkout"):
+        store.table()
+
+
+def test_every_flipped_byte_is_noticed_or_harmless(tmp_path, result):
+    """Page checksums: a flipped byte never changes a number silently."""
+    store = Store("s", "cpu", tmp_path)
+    store.put(RUN, result, FACTS)
+    path = store.path(RUN.hash)
+    good = path.read_bytes()
+    expected = store.table()
+    noticed = 0
+    for at in range(0, len(good), max(1, len(good) // 600)):
+        bad = bytearray(good)
+        bad[at] ^= 0x55
+        path.write_bytes(bytes(bad))
+        table = store.table()
+        if len(table):
+            pd.testing.assert_frame_equal(table, expected)
+        else:
+            noticed += 1
+            path.with_suffix(".damaged").unlink()
+    assert noticed > 100
+
+
+def test_a_table_older_than_a_field_still_reads(tmp_path, result):
+    store = Store("s", "cpu", tmp_path)
+    store.put(RUN, result, FACTS)
+    path = store.path(RUN.hash)
+    old = pq.read_table(path).drop_columns(["weight_decay"])
+    pq.write_table(old, path)
+    assert store.table()["weight_decay"].tolist() == [0.01]
+    pq.write_table(old.drop_columns(["loss"]), path)
+    assert store.done() == set()  # a row without its result is damage, not age
+
+
+def test_claims_exclude_each_other(tmp_path, result):
+    first, second = Store("s", "cpu", tmp_path), Store("s", "cpu", tmp_path)
+    with first.claim(RUN.hash) as mine, second.claim(RUN.hash) as theirs:
+        assert mine
+        assert not theirs
+    with second.claim(RUN.hash) as free:
+        assert free
+    first.put(RUN, result, FACTS)
+    with second.claim(RUN.hash) as done:
+        assert not done
+
+
+def test_load_runs_names_the_remedy(tmp_path, monkeypatch):
+    with pytest.raises(StoreError, match="sweep nothing --profile cpu"):
+        stores.load_runs("nothing")
+
+
+@pytest.mark.parametrize("name", studies.names())
+@pytest.mark.parametrize("profile", ["smoke", "cpu"])
+def test_committed_studies_load(name, profile):
+    study = studies.load(name, profile)
+    assert study.question.endswith("?")
+    assert len({r.hash for r in study.runs}) == len(study.runs) >= 2
+
+
+@pytest.mark.parametrize("name", studies.names())
+def test_committed_tables_hold_the_study_and_nothing_else(name):
+    """Every stored run is one the study file asks for, finished, with its provenance."""
+    store = Store(name, "cpu")
+    if not store.table_path.exists():
+        pytest.fail(f"no stored runs for {name}")
+    table = store._read_table()
+    asked = {r.hash for r in studies.load(name).runs}
+    assert set(table["hash"]) == asked
+    assert table["status"].isin(["finished", "stopped early", "diverged"]).all()
+    assert (table["commit"].str.len() >= 12).all()
+    assert not table["commit"].str.contains("changes").any()
+    for row in table.sample(5, random_state=0).itertuples():
+        fields = {k: getattr(row, k) for k in RUN.to_dict()}
+        fields = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in fields.items()}
+        assert Run.from_dict(fields).hash == row.hash
+
+
+GOOD = """
+question: why?
+defaults: {corpus: known_entropy, context: 8, batch: 2, evaluation_tokens: 80}
+profiles:
+  cpu:
+    - {shape: [1x4x1, 1x8x2], budget: [1e6, 2e6], learning_rate: [0.01, 0.02], keep: {tokens: [0, 1000]}}
+    - {shape: 1x4x1, tokens: 1e3, rate_by_shape: {1x4x1: 0.5}, warmup_share: 0.1, measurements: 4}
+"""
+
+
+def write(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_study_multiplies_out(tmp_path):
+    study = studies.load("mine", "cpu", write(tmp_path, GOOD))
+    budget = {(r.d_model, r.tokens) for r in study.runs[:-1]}
+    total4, total8 = 12 * 16 + 32 * 4, 12 * 64 + 32 * 8
+    expected = {(4, round(1e6 / 6 / total4)), (8, round(1e6 / 6 / total8)), (8, round(2e6 / 6 / total8))}
+    assert budget == expected  # 2e6 at width 4 is more than 1000 tokens
+    assert len(study.runs) == 2 * 3 + 1
+    last = study.runs[-1]
+    assert (last.learning_rate, last.warmup, len(last.evaluate_at), max(last.evaluate_at)) == (0.5, 100, 4, 1000)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("learning_rate: [0.01", "learning_rat: [0.01", "mine.yaml, cpu, entry 1: unknown key 'learning_rat'; did you mean 'learning_rate'?"),
+        ("profiles:", "profile:", "mine.yaml: unknown key 'profile'; did you mean 'profiles'?"),
+        ("1x8x2", "1x8", "shape must be LAYERSxWIDTHxHEADS"),
+        ("1x8x2", "1x8x3", "n_head = 3 must divide d_model = 8"),
+        ("0.02]", "fast]", "learning_rate must be a number, got 'fast'"),
+        ("[1e6, 2e6]", "[1e6, 2e6", "not valid YAML"),
+        ("rate_by_shape: {1x4x1", "rate_by_shape: {1x5x1", "rate_by_shape has no entry for shape '1x4x1'"),
+        ("keep: {tokens", "keep: {token", "keep takes"),
+        ("known_entropy", "known_entropie", "no corpus 'known_entropie'"),
+        ("  cpu:", "  cpo:", "no profile 'cpu'; it has: cpo"),
+        ("context: 8", "context: eight", "mine.yaml, cpu, entry 1: context = 'eight' must be a whole number"),
+    ],
+)  # fmt: skip
+def test_a_typo_in_a_study_is_one_clear_line(tmp_path, capsys, old, new, message):
+    path = write(tmp_path, GOOD.replace(old, new))
+    code = cli.main(["sweep", str(path), "--dry-run", "--store", str(tmp_path)])
+    error = capsys.readouterr().err
+    assert code == 2
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_unknown_study_is_suggested(capsys):
+    assert cli.main(["sweep", "isoflops"]) == 2
+    assert "did you mean 'isoflop'?" in capsys.readouterr().err
+
+
+def test_dry_run_prints_the_cost_and_trains_nothing(tmp_path, capsys):
+    path = write(tmp_path, GOOD)
+    assert cli.main(["sweep", str(path), "--dry-run", "--store", str(tmp_path / "store")]) == 0
+    out = capsys.readouterr().out
+    assert "7 runs, 0 stored, 7 to train" in out
+    assert "FLOPs" in out
+    assert "hours" in out
+    assert not list((tmp_path / "store").rglob("*.parquet"))
+
+
+def test_the_table_is_plain_parquet(tmp_path, result):
+    store = Store("s", "cpu", tmp_path)
+    store.put(RUN, result, FACTS)
+    schema = pq.read_schema(store.path(RUN.hash))
+    assert json.loads(schema.metadata[b"format"]) == {"scalinglaws-runs": 1}
+    assert set(schema.names) == set(stores.COLUMNS)
