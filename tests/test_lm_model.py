@@ -35,7 +35,7 @@ def test_parameter_counts_agree_with_flops(layers, d, heads, ffw):
     layout = Transformer(run, 256).layout
     body = sum(s for name, s in zip(layout.shapes, layout.sizes, strict=True) if "." in name)
     assert body == run.size(256)["N"] == parameters(run.shape(256), "kaplan")
-    assert layout.size == run.size(256)["N_total"] + run.context * d  # positions are in neither count
+    assert layout.size == run.size(256)["N_total"]
     if not ffw:
         assert body == 12 * layers * d**2
 
@@ -78,14 +78,18 @@ def reference_loss(model, flat, tokens):
     losses = []
     for row in tokens:
         T = len(row) - 1
-        x = p["embedding"][row[:-1]] + p["position"][:T]
+        x = p["embedding"][row[:-1]]
+        turn = np.exp(1j * np.arange(T)[:, None] * 10_000.0 ** (-np.arange(0, d // heads, 2) / (d // heads)))
         for i in range(model.n_layer):
             q, k, v = np.split(norm(x) @ p[f"{i}.qkv"], 3, axis=1)
             mixed = np.zeros_like(x)
             for h in range(heads):
                 part = slice(h * d // heads, (h + 1) * d // heads)
+                # rotary positions: pairs as complex numbers, turned by their position
+                qc, kc = (np.split(z[:, part], 2, axis=1) for z in (q, k))
+                qc, kc = ((z[0] + 1j * z[1]) * turn for z in (qc, kc))
                 for t in range(T):
-                    scores = k[: t + 1, part] @ q[t, part] / math.sqrt(d // heads)
+                    scores = (kc[: t + 1].conj() @ qc[t]).real / math.sqrt(d // heads)
                     weights = np.exp(scores - scores.max())
                     mixed[t, part] = weights @ v[: t + 1, part] / weights.sum()
             x = x + mixed @ p[f"{i}.out"]

@@ -88,6 +88,12 @@ class Run:
             f"must divide d_model = {self.d_model}",
         )
         _require(
+            self.architecture == "lstm" or self.d_model // self.n_head % 2 == 0,
+            "n_head",
+            self.n_head,
+            f"leaves d_model / n_head = {self.d_model // self.n_head}, which must be even for rotary positions",
+        )
+        _require(
             0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "must be positive"
         )
         _require(self.cycle >= 1, "cycle", self.cycle, "must be at least 1: the cosine may not end first")

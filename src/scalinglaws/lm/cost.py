@@ -37,9 +37,12 @@ def shape_key(run: Run) -> tuple:
 
 
 def seconds_per_token(run: Run, device: str = "cpu", seconds: float = 0.3) -> float:
-    """Measured on a few plain training steps of this run."""
+    """Measured on a few plain training steps of this run, on one thread like a worker's."""
+    import torch
+
     from .train import Trainer
 
+    torch.set_num_threads(1)
     trainer = Trainer([run], device)
     trainer._train_step()
     started, first = time.monotonic(), trainer.steps_done

@@ -44,7 +44,7 @@ class Transformer:
         self.n_layer, self.d, self.heads = run.n_layer, run.d_model, run.n_head
         self.vocabulary, self.context, self.dropout = vocabulary, run.context, run.dropout
         d, f = run.d_model, run.d_ffw
-        shapes = {"embedding": (vocabulary, d), "position": (run.context, d)}
+        shapes = {"embedding": (vocabulary, d)}
         for i in range(run.n_layer):
             shapes |= {
                 f"{i}.qkv": (d, 3 * d),
@@ -53,6 +53,7 @@ class Transformer:
                 f"{i}.down": (f, d),
             }
         self.layout = Layout(shapes)
+        self.cos, self.sin = rotation(run.context, d // run.n_head)
 
     def initial(self, seed: int) -> torch.Tensor:
         """Parameters [P] of a fresh model: σ = .1 for the embeddings, 1/√fan-in for the matrices.
@@ -62,7 +63,7 @@ class Transformer:
         generator = torch.Generator().manual_seed(seed)
         parts = []
         for name, shape in self.layout.shapes.items():
-            scale = 0.1 if name in ("embedding", "position") else shape[0] ** -0.5
+            scale = 0.1 if name == "embedding" else shape[0] ** -0.5
             if name.endswith((".out", ".down")):
                 scale /= math.sqrt(2 * self.n_layer)
             parts.append(scale * torch.randn(math.prod(shape), generator=generator))
@@ -78,8 +79,7 @@ class Transformer:
         narrow = p["embedding"].dtype
         wide = torch.promote_types(narrow, torch.float32)
         drop = self.dropout if training else 0.0
-        x = (embed(tokens, p["embedding"]) + p["position"][:, None, :T]).to(wide)
-        x = F.dropout(x, drop).view(R, B * T, self.d)
+        x = F.dropout(embed(tokens, p["embedding"]).to(wide), drop).view(R, B * T, self.d)
         for i in range(self.n_layer):
             a = matmul(norm(x).to(narrow), p[f"{i}.qkv"])
             a = matmul(self.attend(a.view(R * B, T, -1)).view(R, B * T, self.d), p[f"{i}.out"])
@@ -92,6 +92,9 @@ class Transformer:
         """Causal attention [n, T, 3·d] → [n, T, d]."""
         n, T, _ = qkv.shape
         q, k, v = qkv.view(n, T, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        if self.cos.device != qkv.device:
+            self.cos, self.sin = self.cos.to(qkv.device), self.sin.to(qkv.device)
+        q, k = rotate(q, self.cos[:T], self.sin[:T]), rotate(k, self.cos[:T], self.sin[:T])
         if qkv.is_cuda:
             out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
@@ -112,6 +115,20 @@ def token_losses(model, flat: torch.Tensor, tokens: torch.Tensor, dtype=torch.fl
         logits.reshape(-1, logits.shape[-1]).to(wide), tokens[..., 1:].reshape(-1), reduction="none"
     )
     return losses.view(*tokens.shape[:-1], -1)
+
+
+def rotation(context: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """cos and sin [context, width/2] of t·10000^(−2i/width) (Su et al. 2021)."""
+    frequency = 10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    angle = torch.arange(context, dtype=torch.float64)[:, None] * frequency
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Turn the pairs (x_i, x_{i + width/2}) of [n, heads, T, width] by their position's angles."""
+    a, b = x.to(torch.promote_types(x.dtype, torch.float32)).chunk(2, dim=-1)
+    cos, sin = cos.to(a.dtype), sin.to(a.dtype)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1).to(x.dtype)
 
 
 def norm(x: torch.Tensor) -> torch.Tensor:

@@ -290,7 +290,10 @@ def loss_function(
     def loss(flat: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         return token_losses(model, flat, tokens, dtype, training=True).mean((1, 2))
 
-    return torch.compile(loss, dynamic=False) if compiled and architecture != "lstm" else loss
+    if not compiled or architecture == "lstm":
+        return loss
+    torch._dynamo.config.recompile_limit = 64  # batch sizes of one shape
+    return torch.compile(loss, dynamic=False)
 
 
 def loss_key(run: Run, vocabulary: int, compiled: bool) -> tuple:

@@ -12,7 +12,8 @@ from ..provenance import commit, gpu, hardware, packages
 from .config import Run
 from .store import Store
 
-CHECKPOINT_SECONDS = 60.0
+CHECKPOINT_SECONDS = float(os.environ.get("SCALINGLAWS_CHECKPOINT_SECONDS", "60"))
+"""Seconds between checkpoints of a run."""
 ENVIRONMENT = {
     # One thread a process: several processes use the cores better than one small model does.
     "OMP_NUM_THREADS": "1",
@@ -99,8 +100,6 @@ def serve(connection, store: Store, device: str) -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    if hasattr(torch, "_dynamo"):
-        torch._dynamo.config.recompile_limit = 256
     try:
         while True:
             message = connection.recv()

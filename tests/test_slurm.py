@@ -1,0 +1,115 @@
+"""Sweeps as Slurm job arrays, on a real one-node Slurm started for the test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from scalinglaws.lm.store import PROVENANCE, Store
+
+pytestmark = pytest.mark.xdist_group("slurm")
+
+STUDY = """
+question: does a cluster give the same?
+defaults: {corpus: known_entropy, context: 16, batch: 8, evaluation_tokens: 3200, precision: fp32}
+profiles:
+  cpu:
+    - {shape: [1x8x1, 1x12x1], tokens: 20000, seed: [0, 1, 2], learning_rate: 0.01}
+"""
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    """SLURM_CONF of a running node."""
+    missing = [p for p in ("slurmctld", "slurmd", "munged", "sbatch") if not shutil.which(p)]
+    if missing or os.geteuid() != 0:
+        reason = f"Slurm is not here ({', '.join(missing) or 'not root'}); Debian: apt-get install slurm-wlm munge"
+        if os.environ.get("SCALINGLAWS_REQUIRE_SLURM"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    folder = Path("/tmp") / f"slurm-{os.getpid()}"  # munge refuses sockets below folders others may write
+    script = Path(__file__).with_name("slurm.sh")
+    started = subprocess.run([script, folder], capture_output=True, text=True, timeout=120)
+    if started.returncode:
+        pytest.fail(f"Slurm did not start: {started.stderr}")
+    yield started.stdout.strip()
+    subprocess.run([script, folder, "stop"], check=False)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    path = tmp_path_factory.mktemp("study") / "cluster.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+def command(study, store, *more):
+    return [sys.executable, "-m", "scalinglaws", "sweep", str(study), "--store", str(store), *more]
+
+
+def environment(conf):
+    return {k: v for k, v in os.environ.items() if not k.startswith("COV")} | {"SLURM_CONF": conf}
+
+
+def table(store):
+    return Store("cluster", "cpu", store).table().drop(columns=["seconds", *PROVENANCE])
+
+
+def test_an_array_gives_the_same_table_as_a_local_sweep(slurm, study, tmp_path):
+    local = subprocess.run(command(study, tmp_path / "local"), capture_output=True, text=True, timeout=300)
+    assert local.returncode == 0, local.stderr
+    done = subprocess.run(
+        command(study, tmp_path / "array", "--on", "slurm", "--tasks", "3", "--minutes", "5"),
+        capture_output=True, text=True, env=environment(slurm), timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "with 3 tasks" in done.stdout
+    assert "stored: 6 runs" in done.stdout
+    pd.testing.assert_frame_equal(table(tmp_path / "array"), table(tmp_path / "local"))
+    again = subprocess.run(
+        command(study, tmp_path / "array", "--on", "slurm"), capture_output=True, text=True, env=environment(slurm), timeout=60
+    )
+    assert "0 to train" in again.stdout  # nothing is submitted twice
+
+
+def test_a_run_that_fails_on_a_node_is_reported(slurm, study, tmp_path):
+    store = Store("cluster", "cpu", tmp_path)
+    from scalinglaws.lm import study as studies
+
+    first = studies.load("cluster", "cpu", study).runs[0]
+    obstacle = store.loose / f"{first.hash}-1.ckpt"
+    obstacle.mkdir(parents=True)
+    done = subprocess.run(
+        command(study, tmp_path, "--on", "slurm", "--tasks", "2", "--minutes", "5"),
+        capture_output=True, text=True, env=environment(slurm), timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"failed twice: {first.hash}" in done.stderr
+    assert len(store.done()) == 5
+
+
+def test_ctrl_c_leaves_the_jobs_running(slurm, study, tmp_path):
+    process = subprocess.Popen(
+        command(study, tmp_path, "--on", "slurm", "--tasks", "2", "--minutes", "5"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(slurm),
+    )  # fmt: skip
+    for line in process.stdout:
+        if "submitted job array" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in error
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(Store("cluster", "cpu", tmp_path).done()) < 6:
+        time.sleep(0.5)
+    assert len(Store("cluster", "cpu", tmp_path).done()) == 6
