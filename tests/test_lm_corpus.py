@@ -59,7 +59,9 @@ def test_oracle_scores_only_what_has_its_context():
     corpus = corpora.open_corpus("known_entropy")
     windows = corpus.evaluation(6400, 64)
     assert windows.shape == (100, 65)
-    assert corpus.scored_from == 2  # the prediction at position 2 is of token 3, the first with three before it
+    assert (
+        corpus.scored_from == 2
+    )  # the prediction at position 2 is of token 3, the first with three before it
     assert (windows == corpus.evaluation(6400, 64)).all()
 
 
@@ -78,7 +80,9 @@ def library(monkeypatch, tmp_path):
     files = {}
     for i in range(60):
         path = tmp_path / f"book{i}.txt"
-        path.write_bytes(BOOK.replace(b"One line.", b"It was the %d-th time that the cat sat on the mat. " % i * 20))
+        path.write_bytes(
+            BOOK.replace(b"One line.", b"It was the %d-th time that the cat sat on the mat. " % i * 20)
+        )
         files[path.name] = path
     monkeypatch.setattr(corpora, "fetch", lambda name: files)
     monkeypatch.setenv("SCALINGLAWS_CACHE", str(tmp_path / "cache"))

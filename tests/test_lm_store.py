@@ -183,7 +183,12 @@ def test_a_study_multiplies_out(tmp_path):
     assert budget == expected  # 2e6 at width 4 is more than 1000 tokens
     assert len(study.runs) == 2 * 3 + 1
     last = study.runs[-1]
-    assert (last.learning_rate, last.warmup, len(last.evaluate_at), max(last.evaluate_at)) == (0.5, 100, 4, 1000)
+    assert (last.learning_rate, last.warmup, len(last.evaluate_at), max(last.evaluate_at)) == (
+        0.5,
+        100,
+        4,
+        1000,
+    )
 
 
 @pytest.mark.parametrize(

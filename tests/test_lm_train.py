@@ -56,7 +56,9 @@ def test_a_plan_covers_the_trunk_once_and_every_branch(steps, shares, cooldown):
     for segment in trunk:
         assert segment.start == position  # contiguous: branches leave the trunk where it was
         position = segment.end
-    ends = {s.end for s in segments if s.branch} | ({run.steps} if trunk and trunk[-1].end == run.steps else set())
+    ends = {s.end for s in segments if s.branch} | (
+        {run.steps} if trunk and trunk[-1].end == run.steps else set()
+    )
     assert {run.step_of(b) for b in run.branches} <= ends
     assert run.steps in ends | {s.end for s in segments}
     for s in segments:
@@ -139,7 +141,13 @@ def test_a_damaged_checkpoint_is_refused_and_leaves_the_trainer(tmp_path):
     checkpoint.save(trainer, path)
     content = path.read_bytes()
     before = trainer.flat.clone()
-    for damage in (content[: len(content) // 2], b"", content[:4], b"\x80\x04evil pickle", content[:200] + b"#" + content[201:]):
+    for damage in (
+        content[: len(content) // 2],
+        b"",
+        content[:4],
+        b"\x80\x04evil pickle",
+        content[:200] + b"#" + content[201:],
+    ):
         path.write_bytes(damage)
         with pytest.raises(checkpoint.CheckpointError, match="starts over"):
             checkpoint.load(trainer, path)

@@ -131,12 +131,13 @@ def test_make_lists_its_targets():
 
 ROOMS = [
     "paths",
+    "provenance",
     "laws",
     "flops",
     "fit",
     "datasets",
+    "lm",
     "claims",
-    "provenance",
     "figures",
     "plots",
     "notebook",

@@ -31,7 +31,9 @@ def slurm(tmp_path_factory):
     """SLURM_CONF of a running node."""
     missing = [p for p in ("slurmctld", "slurmd", "munged", "sbatch") if not shutil.which(p)]
     if missing or os.geteuid() != 0:
-        reason = f"Slurm is not here ({', '.join(missing) or 'not root'}); Debian: apt-get install slurm-wlm munge"
+        reason = (
+            f"Slurm is not here ({', '.join(missing) or 'not root'}); Debian: apt-get install slurm-wlm munge"
+        )
         if os.environ.get("SCALINGLAWS_REQUIRE_SLURM"):
             pytest.fail(reason)
         pytest.skip(reason)
@@ -76,7 +78,11 @@ def test_an_array_gives_the_same_table_as_a_local_sweep(slurm, study, tmp_path):
     assert "stored: 6 runs" in done.stdout
     pd.testing.assert_frame_equal(table(tmp_path / "array"), table(tmp_path / "local"))
     again = subprocess.run(
-        command(study, tmp_path / "array", "--on", "slurm"), capture_output=True, text=True, env=environment(slurm), timeout=60
+        command(study, tmp_path / "array", "--on", "slurm"),
+        capture_output=True,
+        text=True,
+        env=environment(slurm),
+        timeout=60,
     )
     assert "0 to train" in again.stdout  # nothing is submitted twice
 

@@ -53,7 +53,9 @@ def environment(checkpoint="0.3"):
 
 
 def finish(study, store):
-    done = subprocess.run(command(study, store), capture_output=True, text=True, env=environment(), timeout=300)
+    done = subprocess.run(
+        command(study, store), capture_output=True, text=True, env=environment(), timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return done
 
@@ -119,7 +121,9 @@ def test_a_killed_worker_is_replaced(study, undisturbed, tmp_path):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not list(tmp_path.rglob("*.ckpt")):
         time.sleep(0.02)
-    found = subprocess.run(["pgrep", "-P", str(process.pid), "-f", "spawn_main"], capture_output=True, text=True)
+    found = subprocess.run(
+        ["pgrep", "-P", str(process.pid), "-f", "spawn_main"], capture_output=True, text=True
+    )
     os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out
@@ -194,7 +198,11 @@ def test_a_full_disk_stops_in_one_line_and_loses_nothing(study, undisturbed, tmp
         + f"; code=$?; cp -r {small}/. {tmp_path / 'kept'}; exit $code"
     )
     done = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, env=environment("1000"), timeout=300
+        ["unshare", "-rm", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        env=environment("1000"),
+        timeout=300,
     )
     if done.returncode == 77 or "unshare" in done.stderr:
         pytest.skip("no file system of its own could be mounted here (unshare -rm)")
@@ -209,7 +217,9 @@ def test_a_full_disk_stops_in_one_line_and_loses_nothing(study, undisturbed, tmp
     assert 0 < len(stored) < 7
     before = {p: p.read_bytes() for p in kept.loose.glob("*.parquet")}
     finish(study, tmp_path / "kept")
-    assert all(p.read_bytes() == content for p, content in before.items())  # finished runs were not trained again
+    assert all(
+        p.read_bytes() == content for p, content in before.items()
+    )  # finished runs were not trained again
     pd.testing.assert_frame_equal(table(tmp_path / "kept"), undisturbed)
 
 
@@ -219,7 +229,9 @@ def test_a_run_that_fails_is_tried_twice_and_reported(study, undisturbed, tmp_pa
     obstacle = tmp_path / "endure-cpu" / f"{first.hash}-1.ckpt"
     obstacle.mkdir(parents=True)
     (obstacle / "x").touch()
-    done = subprocess.run(command(study, tmp_path), capture_output=True, text=True, env=environment("0.05"), timeout=300)
+    done = subprocess.run(
+        command(study, tmp_path), capture_output=True, text=True, env=environment("0.05"), timeout=300
+    )
     assert done.returncode == 1
     failures = [line for line in done.stderr.splitlines() if line.startswith("failed twice")]
     assert len(failures) == 1

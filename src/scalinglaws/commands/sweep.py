@@ -16,10 +16,16 @@ def register(commands) -> None:
         help="train a study's missing runs (resumable)",
         description="Train the runs of data/studies/STUDY.yaml that the store lacks. Without STUDY, list the studies.",
     )
-    p.add_argument("study", nargs="?", metavar="STUDY", help="a study of data/studies, or a YAML file of your own")
+    p.add_argument(
+        "study", nargs="?", metavar="STUDY", help="a study of data/studies, or a YAML file of your own"
+    )
     p.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
-    p.add_argument("--on", choices=("local", "slurm"), default="local", help="where to train (default: local)")
-    p.add_argument("--dry-run", action="store_true", help="print what is missing and what it costs, then stop")
+    p.add_argument(
+        "--on", choices=("local", "slurm"), default="local", help="where to train (default: local)"
+    )
+    p.add_argument(
+        "--dry-run", action="store_true", help="print what is missing and what it costs, then stop"
+    )
     p.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core; one on a GPU)")
     p.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda for the gpu profile, else cpu")
     p.add_argument("--store", type=Path, metavar="FOLDER", help="default: data/runs of the checkout")
@@ -77,7 +83,10 @@ def _sweep(options, study, device: str) -> int:
         open_corpus(name)
     workers = options.workers or (1 if device == "cuda" else os.cpu_count() or 1)
     rate = cost.rates(
-        todo, store.table(), hardware()["processor"] if device == "cpu" else "", lambda r: cost.seconds_per_token(r, device)
+        todo,
+        store.table(),
+        hardware()["processor"] if device == "cpu" else "",
+        lambda r: cost.seconds_per_token(r, device),
     )
     price = cost.total(todo, rate)
     spread = options.tasks if options.on == "slurm" else workers
@@ -104,7 +113,10 @@ def _report(store, outcome) -> int:
     if len(table):
         store.pack()
     diverged = int((table["status"] == "diverged").sum())
-    print(f"stored: {len(table)} runs in {store.table_path.name}" + (f", {diverged} of them diverged" if diverged else ""))
+    print(
+        f"stored: {len(table)} runs in {store.table_path.name}"
+        + (f", {diverged} of them diverged" if diverged else "")
+    )
     for hash, text in outcome.failed.items():
         print(f"failed twice: {hash}: {text}", file=sys.stderr)
     if outcome.fatal:

@@ -4,6 +4,7 @@ from .envelope import EnvelopeFit, fit_envelope
 from .frontier import frontier_exponent, interpolated_frontier, interpolated_minimum
 from .huber import HuberObjective
 from .isoflop import IsoflopFit, Valley, fit_isoflop
+from .kaplan import fit_critical_batch, fit_nd, fit_ns, fit_power, pareto
 from .likelihood import Profile, RatioTest, likelihood_ratio, profile, wald
 from .lines import assign_budgets, group_budgets, line
 from .result import (
@@ -32,8 +33,12 @@ __all__ = [
     "bca",
     "bootstrap",
     "fit_averaged",
+    "fit_critical_batch",
     "fit_envelope",
     "fit_isoflop",
+    "fit_nd",
+    "fit_ns",
+    "fit_power",
     "fit_surface",
     "fit_varpro",
     "frontier_exponent",
@@ -44,6 +49,7 @@ __all__ = [
     "legacy_resample_weights",
     "likelihood_ratio",
     "line",
+    "pareto",
     "percentile",
     "profile",
     "resample_weights",

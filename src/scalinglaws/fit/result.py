@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from ..laws import Allocation, Chinchilla, Frontier
+from ..laws import Allocation, Chinchilla, CriticalBatch, Frontier, KaplanND, KaplanNS, PowerLaw
 
 MOST_WEIGHTS = 250_000_000  # resamples × runs: 2 GB of weights
 Parameters = dict[str, np.ndarray]
@@ -22,8 +22,8 @@ Parameters = dict[str, np.ndarray]
 class Fit:
     """A fitted law.
 
-    method: "surface", "varpro", "isoflop" or "envelope".
-    law: `Chinchilla` or `Frontier`.
+    method: "surface", "varpro", "isoflop", "envelope", or which of Kaplan's laws.
+    law: the fitted law of `laws`.
     params: every parameter of the law and the exponents a, b, by name.
     objective: the value minimised (its meaning is the method's).
     status: "converged", "not converged" or "bound: NAME, …" with the parameters held at a bound.
@@ -34,7 +34,7 @@ class Fit:
     """
 
     method: str
-    law: Chinchilla | Frontier
+    law: Chinchilla | Frontier | PowerLaw | KaplanND | KaplanNS | CriticalBatch
     params: dict[str, float]
     objective: float
     status: str

@@ -51,14 +51,14 @@ def load(trainer: Trainer, path: Path) -> None:
         progress = json.loads(metadata["progress"])
         curves = [Curves(**c) for c in progress["curves"]]
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path} cannot be read ({type(error).__name__}): training starts over") from None
+        raise CheckpointError(
+            f"{path} cannot be read ({type(error).__name__}): training starts over"
+        ) from None
     if metadata.get("runs") != _names(trainer) or tensors["flat"].shape != trainer.flat.shape:
         raise CheckpointError(f"{path} belongs to another run: training starts over")
     for k in STATE:
         getattr(trainer, k).copy_(tensors[k])
-    trainer.trunk = {
-        k: tensors[f"trunk.{k}"].to(trainer.device) for k in STATE if f"trunk.{k}" in tensors
-    }
+    trainer.trunk = {k: tensors[f"trunk.{k}"].to(trainer.device) for k in STATE if f"trunk.{k}" in tensors}
     trainer.bucket_loss = tensors["bucket_loss"].to(torch.float64)
     trainer.curves = curves
     for k in ("segment", "step", "steps_done", "bucket_start", "seconds"):

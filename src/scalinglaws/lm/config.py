@@ -93,9 +93,7 @@ class Run:
             self.n_head,
             f"leaves d_model / n_head = {self.d_model // self.n_head}, which must be even for rotary positions",
         )
-        _require(
-            0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "must be positive"
-        )
+        _require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "must be positive")
         _require(self.cycle >= 1, "cycle", self.cycle, "must be at least 1: the cosine may not end first")
         _require(0 < self.cooldown <= 1, "cooldown", self.cooldown, "must be in (0, 1]")
         _require(0 <= self.dropout < 1, "dropout", self.dropout, "must be in [0, 1)")
@@ -109,7 +107,12 @@ class Run:
             self.branches,
             "must lie within `tokens`",
         )
-        _require(self.evaluation_tokens >= self.context, "evaluation_tokens", self.evaluation_tokens, "must fill one context")
+        _require(
+            self.evaluation_tokens >= self.context,
+            "evaluation_tokens",
+            self.evaluation_tokens,
+            "must fill one context",
+        )
 
     def _check_types(self) -> None:
         """Whole numbers stay whole; a float written as an integer becomes the float it means."""

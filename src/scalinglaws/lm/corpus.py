@@ -190,5 +190,7 @@ def strip_gutenberg(raw: bytes) -> bytes:
     """
     start, end = _START.search(raw), _END.search(raw)
     if not start or not end or end.start() < start.end():
-        raise DataError("a book has no '*** START OF' and '*** END OF' markers; is it from Project Gutenberg?")
+        raise DataError(
+            "a book has no '*** START OF' and '*** END OF' markers; is it from Project Gutenberg?"
+        )
     return raw[start.end() : end.start()].replace(b"\r\n", b"\n").strip()

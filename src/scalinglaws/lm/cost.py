@@ -51,13 +51,33 @@ def seconds_per_token(run: Run, device: str = "cpu", seconds: float = 0.3) -> fl
     return (time.monotonic() - started) / ((trainer.steps_done - first) * run.tokens_per_step)
 
 
-def rates(runs: list[Run], known: pd.DataFrame | None = None, processor: str = "", measure=seconds_per_token) -> dict:
+def rates(
+    runs: list[Run], known: pd.DataFrame | None = None, processor: str = "", measure=seconds_per_token
+) -> dict:
     """Seconds a token by `shape_key`: from stored runs on the same processor, else measured now."""
     found: dict[tuple, float] = {}
     if known is not None and len(known):
         here = known[(known["processor"] == processor) & (known["seconds"] > 5)]
         for row in here.itertuples():
-            run = Run.from_dict({f: getattr(row, f) for f in ("corpus", "architecture", "n_layer", "d_model", "n_head", "d_ffw", "context", "dropout", "precision", "batch", "tokens", "learning_rate")})
+            run = Run.from_dict(
+                {
+                    f: getattr(row, f)
+                    for f in (
+                        "corpus",
+                        "architecture",
+                        "n_layer",
+                        "d_model",
+                        "n_head",
+                        "d_ffw",
+                        "context",
+                        "dropout",
+                        "precision",
+                        "batch",
+                        "tokens",
+                        "learning_rate",
+                    )
+                }
+            )
             found[shape_key(run)] = row.seconds / (row.steps_trained * run.tokens_per_step)
     for run in runs:
         if shape_key(run) not in found:

@@ -19,7 +19,12 @@ class LSTM:
     """
 
     def __init__(self, run: Run, vocabulary: int):
-        self.n_layer, self.d, self.vocabulary, self.context = run.n_layer, run.d_model, vocabulary, run.context
+        self.n_layer, self.d, self.vocabulary, self.context = (
+            run.n_layer,
+            run.d_model,
+            vocabulary,
+            run.context,
+        )
         self.dropout = run.dropout
         shapes = {"embedding": (vocabulary, self.d)}
         for i in range(self.n_layer):
@@ -54,6 +59,6 @@ class LSTM:
             bias = p[f"{i}.bias"][replica]
             weights += [p[f"{i}.input"][replica], p[f"{i}.hidden"][replica], bias, torch.zeros_like(bias)]
         zero = x.new_zeros(self.n_layer, x.shape[0], self.d)
-        return torch.lstm(
-            x, (zero, zero), weights, True, self.n_layer, self.dropout, training, False, True
-        )[0]
+        return torch.lstm(x, (zero, zero), weights, True, self.n_layer, self.dropout, training, False, True)[
+            0
+        ]

@@ -29,7 +29,8 @@ class Layout:
         """Parameters [replicas, *shape] as views of `flat` [replicas, P]."""
         parts = flat.split(self.sizes, dim=1)
         return {
-            name: part.view(-1, *shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+            name: part.view(-1, *shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
         }
 
     def offsets(self) -> dict[str, int]:

@@ -57,7 +57,9 @@ def sweep(
     submitted = executor.map_array(
         task, *zip(*[(packed, i, tasks, store, device) for i in range(tasks)], strict=True)
     )
-    print(f"submitted job array {submitted[0].job_id.split('_')[0]} with {tasks} tasks; Ctrl-C stops waiting, not the jobs")
+    print(
+        f"submitted job array {submitted[0].job_id.split('_')[0]} with {tasks} tasks; Ctrl-C stops waiting, not the jobs"
+    )
     return _wait(todo, store, submitted, poll)
 
 
@@ -65,7 +67,9 @@ def _wait(todo: list[Run], store: Store, submitted: list, poll: float) -> Outcom
     outcome, quiet = Outcome(), time.monotonic()
     try:
         while True:
-            missing = [r for r in todo if not store.path(r.hash).exists() and not _failure(store, r.hash).exists()]
+            missing = [
+                r for r in todo if not store.path(r.hash).exists() and not _failure(store, r.hash).exists()
+            ]
             ended = all(Path(job.paths.result_pickle).exists() for job in submitted)
             if not ended or not missing:
                 quiet = time.monotonic()

@@ -144,7 +144,12 @@ def load_runs(study: str, profile: str = "cpu") -> pd.DataFrame:
 
 
 def _schema() -> pa.Schema:
-    kinds = {"int": pa.int64(), "float": pa.float64(), "str": pa.string(), "tuple[int, ...]": pa.list_(pa.int64())}
+    kinds = {
+        "int": pa.int64(),
+        "float": pa.float64(),
+        "str": pa.string(),
+        "tuple[int, ...]": pa.list_(pa.int64()),
+    }
     types = {"hash": pa.string()} | {f.name: kinds[f.type] for f in fields(Run)}
     for name in RESULTS:
         types[name] = pa.float64()

@@ -65,7 +65,9 @@ def load(name: str, profile: str = "cpu", path: Path | None = None) -> Study:
             raise StudyError(f"no study file {path}")
     if path is None:
         if name not in names():
-            raise StudyError(f"no study {name!r} in data/studies{_suggest(name, names())}; there are: {', '.join(names())}")
+            raise StudyError(
+                f"no study {name!r} in data/studies{_suggest(name, names())}; there are: {', '.join(names())}"
+            )
         path = data_file("studies", f"{name}.yaml")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -126,7 +128,10 @@ def _rates(table: dict | None, point: dict, where: str) -> list[dict]:
     if shape not in table:
         raise StudyError(f"{where}: rate_by_shape has no entry for shape {shape!r}")
     rates = table[shape]
-    return [{"learning_rate": _number(r, "rate_by_shape", where)} for r in (rates if isinstance(rates, list) else [rates])]
+    return [
+        {"learning_rate": _number(r, "rate_by_shape", where)}
+        for r in (rates if isinstance(rates, list) else [rates])
+    ]
 
 
 def _run(point: dict, where: str) -> Run:

@@ -204,7 +204,9 @@ class Trainer:
 
     def _results(self) -> list[dict]:
         sound = any(c.status != "diverged" for c in self.curves)
-        losses, by_position = self.evaluate() if sound else ([math.nan] * len(self.runs), [[]] * len(self.runs))
+        losses, by_position = (
+            self.evaluate() if sound else ([math.nan] * len(self.runs), [[]] * len(self.runs))
+        )
         transfer = self.evaluate(self.run.transfer)[0] if self.run.transfer and sound else None
         tokens = self.step * self.run.tokens_per_step
         trained = self.steps_done * self.run.tokens_per_step
