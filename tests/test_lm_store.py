@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from scalinglaws import __main__ as cli
+from scalinglaws.lm import runs as views
 from scalinglaws.lm import store as stores
 from scalinglaws.lm import study as studies
 from scalinglaws.lm.config import Run
@@ -147,7 +148,7 @@ def test_committed_tables_hold_the_study_and_nothing_else(name):
     store = Store(name, "cpu")
     if not store.table_path.exists():
         pytest.fail(f"no stored runs for {name}")
-    table = store._read_table()
+    table = stores.read_table(store.table_path)
     asked = {r.hash for r in studies.load(name).runs}
     assert set(table["hash"]) == asked
     assert table["status"].isin(["finished", "stopped early", "diverged"]).all()
@@ -237,3 +238,62 @@ def test_the_table_is_plain_parquet(tmp_path, result):
     schema = pq.read_schema(store.path(RUN.hash))
     assert json.loads(schema.metadata[b"format"]) == {"scalinglaws-runs": 1}
     assert set(schema.names) == set(stores.COLUMNS)
+
+
+def rows(tmp_path, result, runs_and_losses):
+    store = Store("v", "cpu", tmp_path)
+    for run, loss in runs_and_losses:
+        store.put(run, result | {"loss": loss, "status": "finished"}, FACTS)
+    return store
+
+
+def test_tuned_keeps_the_best_rate_with_all_its_seeds(tmp_path, result):
+    runs = [(RUN.with_(learning_rate=lr, seed=s), loss + s / 100)
+            for lr, loss in ((0.01, 3.0), (0.02, 2.5), (0.04, 2.7)) for s in (0, 1)]  # fmt: skip
+    runs += [(RUN.with_(tokens=320, learning_rate=lr), loss) for lr, loss in ((0.01, 2.9), (0.02, 2.8))]
+    runs += [(RUN.with_(learning_rate=0.08), float("nan"))]
+    best = views.tuned(rows(tmp_path, result, runs).table())
+    short, long = best[best["tokens"] == 160], best[best["tokens"] == 320]
+    assert sorted(short["loss"]) == [2.5, 2.51]
+    assert not short["edge"].any()
+    assert long["loss"].tolist() == [2.8]
+    assert long["edge"].all()  # the largest rate tried: the best may lie beyond
+
+
+def test_curves_are_tidy_and_in_order(tmp_path, result):
+    long = RUN.with_(tokens=16 * 400)
+    table = rows(tmp_path, Trainer([long]).train()[0], [(long, 3.0)]).table()
+    curve = views.as_curves(table, "non-embedding")
+    assert (curve["N"] == 12 * 16).all()
+    assert (curve["C"] == 6 * table["N_total"][0] * curve["D"]).all()
+    assert curve["D"].is_monotonic_increasing
+    assert curve["D"].max() < 16 * 400
+    assert views.as_runs(table, "total")["N"].tolist() == [12 * 16 + 32 * 4]
+
+
+def test_fit_reads_a_stored_table(tmp_path, result, capsys):
+    """Losses planted on a known law come back through `sweep`'s table and `fit`."""
+    from scalinglaws.laws import Chinchilla
+
+    law = Chinchilla(E=1.5, A=4.0, B=60.0, alpha=0.3, beta=0.4)
+    runs = []
+    for width in (4, 6, 8, 12, 16):
+        for tokens in (1600, 6400, 25600, 102400):
+            run = RUN.with_(d_model=width, n_head=1, tokens=tokens, evaluate_at=())
+            N, D = run.size(32)["N_total"], run.steps * run.tokens_per_step
+            runs.append((run, N, D, law.predict(N, D)))
+    store = Store("v", "cpu", tmp_path)
+    for run, N, D, loss in runs:
+        store.put(
+            run, result | {"loss": loss, "N_total": N, "D": D, "C": 6.0 * N * D, "status": "finished"}, FACTS
+        )
+    path = store.pack()
+    assert cli.main(["fit", str(path), "--json", "--bootstrap", "0"]) == 0
+    found = json.loads(capsys.readouterr().out)["params"]
+    assert found["alpha"] == pytest.approx(0.3, abs=1e-3)
+    assert found["beta"] == pytest.approx(0.4, abs=1e-3)
+    assert cli.main(["fit", str(tmp_path / "none.parquet")]) == 2
+    assert "no such file" in capsys.readouterr().err
+    path.write_bytes(b"PAR1 not really")
+    assert cli.main(["fit", str(path)]) == 2
+    assert "damaged or no table of runs" in capsys.readouterr().err

@@ -29,7 +29,7 @@ class Block(nn.Module):
         self.up, self.down = nn.Linear(d, 4 * d, bias=False), nn.Linear(4 * d, d, bias=False)
 
     def rotate(self, x):
-        n, h, T, w = x.shape
+        T, w = x.shape[-2:]
         frequency = 10_000.0 ** (-torch.arange(0, w, 2, device=x.device) / w)
         angle = torch.arange(T, device=x.device)[:, None] * frequency
         a, b = x.chunk(2, dim=-1)
@@ -122,7 +122,7 @@ def matmul_rate(seconds=2.0) -> float:
 
 if __name__ == "__main__":
     which, shape, seconds, *rest = sys.argv[1:]
-    device, replicas = (rest + ["cpu"])[0], int((rest + ["", "1"])[1] or 1)
+    device, replicas = rest[0] if rest else "cpu", int(rest[1]) if len(rest) > 1 else 1
     size = tuple(int(part) for part in shape.split("x"))
     if which == "engine" and device == "cpu":
         torch.set_num_threads(1)

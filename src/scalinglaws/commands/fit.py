@@ -11,7 +11,7 @@ import numpy as np
 from .. import fit as fitting
 from ..laws import Chinchilla
 from . import UserError
-from .runs import MAX_ROWS, check_enough, read_runs
+from .runs import MAX_ROWS, check_enough, read_runs, read_stored
 
 EPILOG = """\
 columns of RUNS.csv (comma-separated, header line, any order, others ignored):
@@ -20,6 +20,9 @@ columns of RUNS.csv (comma-separated, header line, any order, others ignored):
   loss  final loss, nats per token (bits × 0.6931)
   C     training FLOPs, optional; 6·N·D without it
   run   envelope only, optional: names the training curve a row belongs to
+
+A .parquet table of stored runs (data/runs) is read at the best learning rate of each size and
+length; envelope takes its training curves.
 
 methods:
   surface   L = E + A/N^α + B/D^β, Huber loss on log L (Hoffmann et al. 2022, approach 3)
@@ -41,7 +44,9 @@ def register(commands) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("runs", metavar="RUNS.csv", help="table of runs")
+    p.add_argument(
+        "runs", metavar="RUNS.csv", help="table of runs, or a .parquet table of `scalinglaws sweep`"
+    )
     p.add_argument("--method", choices=["surface", "isoflop", "envelope", "varpro"], default="surface")
     p.add_argument(
         "--delta",
@@ -69,6 +74,12 @@ def register(commands) -> None:
     p.add_argument(
         "--max-rows", type=int, default=MAX_ROWS, help="refuse longer tables (default %(default)s)"
     )
+    p.add_argument(
+        "--count",
+        choices=["total", "non-embedding"],
+        default="total",
+        help="parameters counted as N in a .parquet table (default %(default)s)",
+    )
     p.add_argument("--keep-columns", action="store_true", help="do not suspect that N and D are exchanged")
     p.set_defaults(run=run)
 
@@ -76,7 +87,10 @@ def register(commands) -> None:
 def run(options) -> int:
     """Fit, resample, report."""
     _check_options(options)
-    runs = read_runs(options.runs, max_rows=options.max_rows, check_order=not options.keep_columns)
+    if options.runs.endswith(".parquet"):
+        runs = read_stored(options.runs, options.method, options.count)
+    else:
+        runs = read_runs(options.runs, max_rows=options.max_rows, check_order=not options.keep_columns)
     check_enough(options.runs, runs, options.method)
     started = time.process_time()
     try:

@@ -18,6 +18,27 @@ MAX_ROWS = 100_000
 LEAST_ROWS = {"surface": 6, "varpro": 6, "isoflop": 6, "envelope": 6}
 
 
+def read_stored(path: str | Path, method: str, count: str) -> pd.DataFrame:
+    """N, D, loss, C (and run) of a table that `scalinglaws sweep` wrote, at the best learning rates.
+
+    Raises UserError when it is no such table or holds no finished run.
+    """
+    from ..lm.runs import as_curves, as_runs, tuned
+    from ..lm.store import StoreError, read_table
+
+    try:
+        table = read_table(Path(path))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except StoreError as error:
+        raise UserError(f"{error}; other tables of runs are read as CSV") from None
+    table = table[table["status"] != "diverged"]
+    if not len(table):
+        raise UserError(f"{path}: no finished run in it")
+    table = tuned(table)
+    return as_curves(table, count) if method == "envelope" else as_runs(table, count)
+
+
 def read_runs(path: str | Path, *, max_rows: int = MAX_ROWS, check_order: bool = True) -> pd.DataFrame:
     """Columns N, D, loss (and C, run if there), one row a run or a point of a training curve.
 

@@ -33,7 +33,8 @@ class Batches:
             )
         self._drawn: tuple[int, np.ndarray] = (-1, np.empty(0))
 
-    def _chunk(self, step: int) -> np.ndarray:
+    def chunk(self, step: int) -> np.ndarray:
+        """What is drawn for the `CHUNK` steps around `step`: window starts, or an endless source's windows."""
         index = step // CHUNK
         if self._drawn[0] != index:
             rng, run = generator(self.run.seed, index), self.run
@@ -43,15 +44,11 @@ class Batches:
             else:
                 drawn = rng.integers(0, len(self.tokens) - run.context, (CHUNK, run.batch))
             self._drawn = (index, drawn)
-        return self._drawn[1][step % CHUNK]
-
-    def starts(self, step: int) -> np.ndarray:
-        """Window starts int64 [batch] of a step, uniform over the corpus. Not for an endless source."""
-        return self._chunk(step)
+        return self._drawn[1]
 
     def batch(self, step: int) -> np.ndarray:
         """Windows int64 [batch, context + 1] of a step."""
-        drawn = self._chunk(step)
+        drawn = self.chunk(step)[step % CHUNK]
         if not self.corpus.source:
             drawn = self.tokens[drawn[:, None] + np.arange(self.run.context + 1)]
         return drawn.astype(np.int64)

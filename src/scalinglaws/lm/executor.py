@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from . import optimiser
+from .batches import CHUNK
 from .train import MICRO_BATCH, Trainer, loss_function, loss_key
 
 WARM_UP = 3
@@ -18,7 +19,9 @@ WARM_UP = 3
 class _Executor:
     def __init__(self, trainer: Trainer):
         self.trainer, run = trainer, trainer.run
-        self.loss = loss_function(*loss_key(run, trainer.corpus.vocabulary, trainer.compiled))
+        self.loss = loss_function(
+            *loss_key(run, trainer.corpus.vocabulary, trainer.compiled, str(trainer.device))
+        )
         self.hyper = {"beta1": run.beta1, "beta2": run.beta2, "decay": run.weight_decay, "clip": run.clip}
         self.losses = torch.zeros(len(trainer.runs), dtype=torch.float64, device=trainer.device)
 
@@ -61,55 +64,65 @@ class CPU(_Executor):
 class CUDA(_Executor):
     """The whole step is captured once and replayed: small models are bound by launches, not by arithmetic.
 
-    The corpus lies on the GPU; a step sends window starts and learning rates and fetches nothing.
+    The corpus lies on the GPU and windows are gathered there; a step sends learning rates only,
+    window starts travel once in `CHUNK` steps, nothing is fetched.
     """
 
     def __init__(self, trainer: Trainer):
         super().__init__(trainer)
         run, R, device = trainer.run, len(trainer.runs), trainer.device
         self.tokens = torch.zeros(R, run.batch, run.context + 1, dtype=torch.int64, device=device)
+        self.starts = torch.zeros(R, run.batch, dtype=torch.int64, device=device)
+        self.window = torch.arange(run.context + 1, device=device)
         self.rates = torch.zeros(2, R, device=device)
+        self.data = self._corpora()
+        self.chunk: tuple[int, torch.Tensor | None] = (-1, None)
         self.graph: torch.cuda.CUDAGraph | None = None
         self.warm = 0
-        self.window = torch.arange(run.context + 1, device=device)
-        self.data = [self._on_device(b.tokens) for b in trainer.batches]
 
-    def _on_device(self, tokens) -> torch.Tensor | None:
-        if tokens is None:
-            return None
-        known = self.__dict__.setdefault("_known", {})
-        key = tokens.ctypes.data
-        if key not in known:
-            kind = np.uint8 if tokens.dtype == np.uint8 else np.int32
-            known[key] = torch.from_numpy(np.array(tokens, kind)).to(self.trainer.device)
-        return known[key]
+    def _corpora(self) -> list[torch.Tensor]:
+        """Each replica's training tokens on the GPU, one copy where they share them; none for a source."""
+        copies: dict[int, torch.Tensor] = {}
+        found = []
+        for tokens in (b.tokens for b in self.trainer.batches):
+            if tokens is None:
+                return []
+            if id(tokens) not in copies:
+                kind = np.uint8 if tokens.dtype == np.uint8 else np.int32
+                copies[id(tokens)] = torch.from_numpy(np.array(tokens, kind)).to(self.trainer.device)
+            found.append(copies[id(tokens)])
+        return found
 
-    def _load(self, step: int) -> None:
-        for r, batches in enumerate(self.trainer.batches):
-            if self.data[r] is None:
-                self.tokens[r].copy_(torch.from_numpy(batches.batch(step)))
-            else:
-                starts = torch.from_numpy(batches.starts(step)).to(self.trainer.device, non_blocking=True)
-                self.tokens[r].copy_(self.data[r][starts[:, None] + self.window])
+    def _send(self, step: int, rates: torch.Tensor) -> None:
+        index = step // CHUNK
+        if self.chunk[0] != index:
+            drawn = np.stack([b.chunk(step) for b in self.trainer.batches], axis=1).astype(np.int64)
+            self.chunk = (index, torch.from_numpy(drawn).to(self.trainer.device))
+        (self.starts if self.data else self.tokens).copy_(self.chunk[1][step % CHUNK])
+        self.rates.copy_(rates, non_blocking=True)
+
+    def _whole_step(self) -> None:
+        if self.data and all(d is self.data[0] for d in self.data):
+            self.tokens.copy_(self.data[0][self.starts[..., None] + self.window])
+        elif self.data:
+            for r, data in enumerate(self.data):
+                self.tokens[r].copy_(data[self.starts[r, :, None] + self.window])
+        self._apply(self.tokens, self.rates)
 
     def step(self, step: int, rates: torch.Tensor) -> None:
         """Train on the batch of `step` with `rates` [2, R]."""
-        self._load(step)
-        self.rates.copy_(rates, non_blocking=True)
+        self._send(step, rates)
         if self.graph is not None:
             self.graph.replay()
         elif self.warm < WARM_UP or self.trainer.run.dropout:
-            self._on_side_stream()
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                self._whole_step()
+            torch.cuda.current_stream().wait_stream(side)
             self.warm += 1
         else:
             self.graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self.graph):
-                self._apply(self.tokens, self.rates)
+                self._whole_step()
             self.graph.replay()
-
-    def _on_side_stream(self) -> None:
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            self._apply(self.tokens, self.rates)
-        torch.cuda.current_stream().wait_stream(side)

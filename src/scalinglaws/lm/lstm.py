@@ -18,7 +18,7 @@ class LSTM:
     start at 1, without which an LSTM forgets half its state at each step.
     """
 
-    def __init__(self, run: Run, vocabulary: int):
+    def __init__(self, run: Run, vocabulary: int, device="cpu"):
         self.n_layer, self.d, self.vocabulary, self.context = (
             run.n_layer,
             run.d_model,

@@ -41,7 +41,7 @@ class Layout:
 class Transformer:
     """Shape and forward pass; holds no parameters. Raises nothing: `Run` has checked the shape."""
 
-    def __init__(self, run: Run, vocabulary: int):
+    def __init__(self, run: Run, vocabulary: int, device="cpu"):
         self.n_layer, self.d, self.heads = run.n_layer, run.d_model, run.n_head
         self.vocabulary, self.context, self.dropout = vocabulary, run.context, run.dropout
         d, f = run.d_model, run.d_ffw
@@ -54,7 +54,7 @@ class Transformer:
                 f"{i}.down": (f, d),
             }
         self.layout = Layout(shapes)
-        self.cos, self.sin = rotation(run.context, d // run.n_head)
+        self.cos, self.sin = (t.to(device) for t in rotation(run.context, d // run.n_head))
 
     def initial(self, seed: int) -> torch.Tensor:
         """Parameters [P] of a fresh model: σ = .1 for the embeddings, 1/√fan-in for the matrices.
@@ -93,8 +93,6 @@ class Transformer:
         """Causal attention [n, T, 3·d] → [n, T, d]."""
         n, T, _ = qkv.shape
         q, k, v = qkv.view(n, T, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        if self.cos.device != qkv.device:
-            self.cos, self.sin = self.cos.to(qkv.device), self.sin.to(qkv.device)
         q, k = rotate(q, self.cos[:T], self.sin[:T]), rotate(k, self.cos[:T], self.sin[:T])
         if qkv.is_cuda:
             out = F.scaled_dot_product_attention(q, k, v, is_causal=True)

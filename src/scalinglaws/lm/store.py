@@ -62,7 +62,7 @@ class Store:
         """
         parts = []
         if self.table_path.is_file():
-            parts.append(self._read_table())
+            parts.append(read_table(self.table_path))
         for path in sorted(self.loose.glob("*.parquet")):
             part = self._read_loose(path)
             if part is not None:
@@ -72,15 +72,6 @@ class Store:
         whole = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
         whole = whole.drop_duplicates("hash", keep="last").sort_values("hash", ignore_index=True)
         return whole[list(COLUMNS)]
-
-    def _read_table(self) -> pd.DataFrame:
-        try:
-            return _read(self.table_path)
-        except (OSError, pa.ArrowException, KeyError) as error:
-            raise StoreError(
-                f"{self.table_path} is damaged ({type(error).__name__}): restore it with "
-                f"`git checkout -- {self.table_path.name}` in its folder, or delete it to train its runs again"
-            ) from None
 
     def _read_loose(self, path: Path) -> pd.DataFrame | None:
         try:
@@ -128,6 +119,19 @@ class Store:
         lock.unlink(missing_ok=True)
 
 
+def read_table(path: Path) -> pd.DataFrame:
+    """A committed table, every byte checked. Raises FileNotFoundError, or StoreError if it is damaged."""
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise StoreError(
+            f"{path} is damaged or no table of runs ({type(error).__name__}): restore it with "
+            f"`git checkout -- {path.name}` in its folder, or delete it to train its runs again"
+        ) from None
+
+
 def load_runs(study: str, profile: str = "cpu") -> pd.DataFrame:
     """A study's committed table as a chapter reads it: one row a run, list columns for curves.
 
@@ -140,7 +144,7 @@ def load_runs(study: str, profile: str = "cpu") -> pd.DataFrame:
             f"no stored runs data/runs/{name}: train them with "
             f"`python -m scalinglaws sweep {study} --profile {profile}`"
         )
-    return Store(study, profile, path.parent)._read_table()
+    return read_table(path)
 
 
 def _schema() -> pa.Schema:

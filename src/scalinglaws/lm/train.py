@@ -60,7 +60,7 @@ class Trainer:
                 "replicas may differ in learning_rate and seed only, and cannot stop early one by one"
             )
         self.corpus = open_corpus(self.run.corpus)
-        self.model = build_model(self.run, self.corpus.vocabulary)
+        self.model = build_model(self.run, self.corpus.vocabulary, self.device)
         self.batches = [Batches(r, self.corpus) for r in runs]
         self.flat = torch.stack([self.model.initial(r.seed) for r in runs]).to(self.device)
         self.first, self.second = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
@@ -250,9 +250,9 @@ class Trainer:
         }
 
 
-def build_model(run: Run, vocabulary: int):
+def build_model(run: Run, vocabulary: int, device="cpu"):
     """The model of a run: a `Transformer` or an `LSTM`."""
-    return (LSTM if run.architecture == "lstm" else Transformer)(run, vocabulary)
+    return (LSTM if run.architecture == "lstm" else Transformer)(run, vocabulary, device)
 
 
 def _bucket_ends(steps: int) -> list[int]:
@@ -271,7 +271,7 @@ def _executor(trainer: Trainer):
 
 @cache
 def loss_function(
-    architecture, n_layer, d_model, n_head, d_ffw, context, dropout, vocabulary, precision, compiled
+    architecture, n_layer, d_model, n_head, d_ffw, context, dropout, vocabulary, precision, compiled, device
 ):
     """Mean loss [R] of (flat, tokens) for a shape, compiled on demand; kept, so that runs of a shape share it."""
     run = Run(
@@ -287,7 +287,7 @@ def loss_function(
         learning_rate=1.0,
         evaluation_tokens=context,
     )
-    model, dtype = build_model(run, vocabulary), DTYPES[precision]
+    model, dtype = build_model(run, vocabulary, device), DTYPES[precision]
 
     def loss(flat: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         return token_losses(model, flat, tokens, dtype, training=True).mean((1, 2))
@@ -298,7 +298,7 @@ def loss_function(
     return torch.compile(loss, dynamic=False)
 
 
-def loss_key(run: Run, vocabulary: int, compiled: bool) -> tuple:
+def loss_key(run: Run, vocabulary: int, compiled: bool, device: str) -> tuple:
     """The arguments of `loss_function` for a run: runs with one key share compiled code."""
     return (
         run.architecture,
@@ -311,4 +311,5 @@ def loss_key(run: Run, vocabulary: int, compiled: bool) -> tuple:
         vocabulary,
         run.precision,
         compiled,
+        device,
     )

@@ -1,0 +1,79 @@
+"""Stored runs as the tidy tables that fits read: N, D, loss, C, one row a run or a point of a curve."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pandas as pd
+
+from .config import Run
+
+COUNTS = {"total": "N_total", "non-embedding": "N"}
+"""Which parameters count as N: with the embeddings, as Hoffmann et al., or without, as Kaplan et al."""
+
+
+def tuned(table: pd.DataFrame) -> pd.DataFrame:
+    """Of runs that differ in learning rate and seed only, those at the best learning rate, all its seeds.
+
+    The best is the one with the lowest mean loss over the seeds; a rate at which a run diverged
+    is out. The column `edge` says that the best rate was the smallest or largest of several tried:
+    the true optimum may lie beyond.
+    """
+    table = table.assign(
+        branches=table["branches"].map(tuple), evaluate_at=table["evaluate_at"].map(tuple)
+    ).reset_index(drop=True)
+    same = [f.name for f in fields(Run) if f.name not in ("learning_rate", "seed")]
+    kept = []
+    for _, group in table.groupby(same, sort=False):
+        means = group.groupby("learning_rate")["loss"].agg(lambda v: v.mean(skipna=False))
+        best = means.idxmin() if means.notna().any() else None
+        if best is None:
+            continue
+        edge = len(means) > 1 and best in (means.index.min(), means.index.max())
+        kept.append(group[group["learning_rate"] == best].assign(edge=edge, rates=len(means)))
+    return pd.concat(kept).sort_index().reset_index(drop=True)
+
+
+def as_runs(table: pd.DataFrame, count: str = "total") -> pd.DataFrame:
+    """N, D, loss, C (6·N_total·D) of each run. Raises KeyError for another `count` than those of `COUNTS`."""
+    frame = table.rename(columns={COUNTS[count]: "counted"})
+    return pd.DataFrame({"N": frame["counted"].astype(float), "D": table["D"].astype(float),
+                         "loss": table["loss"], "C": table["C"]})  # fmt: skip
+
+
+def as_curves(table: pd.DataFrame, count: str = "total", least_tokens: float = 0.02) -> pd.DataFrame:
+    """N, D, loss, C and run (the hash) at each point of the training curves.
+
+    The loss is the training loss averaged since the point before: every batch is new text, so
+    it estimates the held-out loss. Points before `least_tokens` of a run are left out: its
+    warm-up says nothing about scaling. D is the middle (geometric) of the stretch averaged over.
+    """
+    parts = []
+    for row in table.itertuples():
+        end = np.asarray(row.curve_tokens, float)
+        start = np.concatenate([[end[0] / 2], end[:-1]])
+        keep = start >= least_tokens * row.D
+        D = np.sqrt(start * end)[keep]
+        part = pd.DataFrame({"D": D, "loss": np.asarray(row.curve_loss)[keep], "run": row.hash})
+        part["N"] = float(getattr(row, COUNTS[count]))
+        part["C"] = 6.0 * row.N_total * D
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)[["N", "D", "loss", "C", "run"]]
+
+
+def shape_names(table: pd.DataFrame) -> pd.Series:
+    """LAYERSxWIDTHxHEADS of each run."""
+    return (
+        table["n_layer"].astype(str) + "x" + table["d_model"].astype(str) + "x" + table["n_head"].astype(str)
+    )
+
+
+def branches(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a cooldown branch of warm-up–stable–decay runs: N, N_total, D, loss, C and the run's hash."""
+    rows = [
+        {"N": row.N, "N_total": row.N_total, "D": int(D), "loss": float(loss), "C": 6.0 * row.N_total * D, "run": row.hash}
+        for row in table.itertuples()
+        for D, loss in zip(row.branch_tokens, row.branch_loss, strict=True)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
