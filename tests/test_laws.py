@@ -251,3 +251,32 @@ def test_the_measured_exponent_is_between_the_local_ones_and_reads_a_grid():
     assert coarse == pytest.approx(0.781, abs=1e-3)  # Pearce & Song's own script
     total, _ = view.measured_exponent(np.logspace(6, 10, 400), np.logspace(17, 21, 60), total=True)
     assert total == pytest.approx(laws.BESIROGLU.a, abs=0.01)
+
+
+def test_training_short_of_convergence_follows_appendix_b():
+    """2.7 times the parameters, 7.7 times fewer steps (7.5 from the rounded exponents), about 65 % less compute."""
+    law, loss = laws.L_OF_N_S, 2.5
+    best = law.alpha_N / law.alpha_S
+
+    def model(f):  # size and steps that reach `loss` at f above the converged loss
+        N = law.N_c * (loss / (1 + f)) ** (-1 / law.alpha_N)
+        S = law.S_c * (loss * f / (1 + f)) ** (-1 / law.alpha_S)
+        assert law.predict(N, S) == pytest.approx(loss)
+        return np.array([N, S, N * S])
+
+    ratio = law.stopped_at(best, 0.02)
+    assert model(best) / model(0.02) == pytest.approx([ratio["N"], ratio["S"], ratio["C"]])
+    assert model(best)[2] < min(model(0.9 * best)[2], model(1.1 * best)[2])  # and there is no cheaper way
+    assert ratio["N"] == pytest.approx(2.7, abs=0.1)
+    assert 1 / ratio["S"] == pytest.approx(7.7, abs=0.4)
+    assert ratio["C"] == pytest.approx(0.35, abs=0.02)
+
+
+def test_the_contradiction_is_where_the_two_laws_cross():
+    at = laws.contradiction(laws.L_OF_C_MIN, laws.L_OF_D, 2e10, 0.27)
+    assert laws.L_OF_C_MIN.predict(at["C"]) == pytest.approx(laws.L_OF_D.predict(at["D"]), rel=1e-12)
+    assert at["D"] == pytest.approx(2e10 * at["C"] ** 0.27)
+    assert 4e3 < at["C"] < 1.2e4
+    for factor, sign in ((0.1, 1), (10, -1)):  # before it the data suffice, beyond it they do not
+        C = at["C"] * factor
+        assert np.sign(laws.L_OF_C_MIN.predict(C) - laws.L_OF_D.predict(2e10 * C**0.27)) == sign

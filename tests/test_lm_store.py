@@ -297,3 +297,31 @@ def test_fit_reads_a_stored_table(tmp_path, result, capsys):
     path.write_bytes(b"PAR1 not really")
     assert cli.main(["fit", str(path)]) == 2
     assert "damaged or no table of runs" in capsys.readouterr().err
+
+
+def curve_row(tmp_path, result, run, tokens, losses):
+    store = Store(f"c{run.hash}", "cpu", tmp_path)
+    store.put(run, result | {"curve_tokens": tokens, "curve_loss": losses, "D": tokens[-1]}, FACTS)
+    return store.table()
+
+
+def test_steps_to_a_loss_are_interpolated_on_the_curve(tmp_path, result):
+    tokens = [round(1000 * 2 ** (k / 4)) for k in range(40)]
+    middle = [(a * b) ** 0.5 for a, b in zip([tokens[0] / 2, *tokens[:-1]], tokens, strict=True)]
+    table = curve_row(tmp_path, result, RUN, tokens, [10 * m**-0.1 for m in middle])
+    losses = [4.0, 3.0, 2.6, 0.1]
+    found = views.to_reach(table, losses)
+    assert found["loss"].tolist() == [4.0, 3.0, 2.6]  # .1 was never reached
+    expected = [(10 / loss) ** 10 for loss in losses[:3]]
+    assert found["tokens"].tolist() == pytest.approx(expected, rel=0.01)
+    assert (found["steps"] * 16).tolist() == pytest.approx(found["tokens"].tolist())
+
+
+def test_noise_scales_divide_means(tmp_path, result):
+    row = result | {"noise_gradient": [1.0, -0.5, 1.0, 4.0], "noise_trace": [10.0, 20.0, 30.0, 40.0],
+                    "evaluation_tokens_seen": [10, 20, 30, 40], "evaluation_loss": [4.0, 3.5, 3.0, 2.5]}  # fmt: skip
+    store = Store("n", "cpu", tmp_path)
+    store.put(RUN, row, FACTS)
+    found = views.noise_scales(store.table())
+    assert found["scale"].tolist() == pytest.approx([60 / 1.5 * 8, 90 / 4.5 * 8])
+    assert found["loss"].tolist() == [3.5, 3.0]

@@ -23,6 +23,7 @@ from .kaplan import (
     KaplanND,
     KaplanNS,
     PowerLaw,
+    contradiction,
 )
 from .reconcile import EmbeddingShare, NonEmbeddingFrontier
 
@@ -49,4 +50,5 @@ __all__ = [
     "KaplanNS",
     "NonEmbeddingFrontier",
     "PowerLaw",
+    "contradiction",
 ]

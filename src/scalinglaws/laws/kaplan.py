@@ -97,6 +97,17 @@ class KaplanNS:
         """α_C^min = 1/(1/α_S + 1/α_B + 1/α_N) (Eq. 6.4)."""
         return 1 / (1 / self.alpha_S + 1 / batch.alpha_B + 1 / self.alpha_N)
 
+    def stopped_at(self, excess: float, than: float) -> dict[str, float]:
+        """What training to `excess` above the converged loss costs, over training to `than` above it.
+
+        Both reach the same loss L = (1 + f)·(N_c/N)^{α_N}, the one with a larger model and fewer
+        steps: N ∝ (1 + f)^{1/α_N} and S_min ∝ (1 + 1/f)^{1/α_S} (Appendix B.3). Returns the ratios
+        `N`, `S` and `C` = N·S at f = excess over f = than. The optimum is at f = α_N/α_S.
+        """
+        N = ((1 + excess) / (1 + than)) ** (1 / self.alpha_N)
+        S = ((1 + 1 / excess) / (1 + 1 / than)) ** (1 / self.alpha_S)
+        return {"N": N, "S": S, "C": N * S}
+
     def optimum(self, C_min, batch: CriticalBatch) -> Allocation:
         """The allocation of C_min PF-days that minimises the loss (Appendix B.1).
 
@@ -115,6 +126,21 @@ class KaplanNS:
         N = self.N_c * (u * loss) ** (-1 / self.alpha_N)
         S = self.S_c * (v * loss) ** (-1 / self.alpha_S)
         return Allocation(N, S * batch.predict(loss), C, loss)
+
+
+def contradiction(of_C: PowerLaw, of_D: PowerLaw, D_e, p_D) -> dict[str, float]:
+    """Where L(C_min) falls below what its own data can give (Section 6.3, Eq. 6.8).
+
+    Compute-efficient training uses D = D_e·C^{p_D} tokens (C in PF-days), each once; L(D) bounds
+    its loss from below. The two power laws cross at C* with
+
+        ln C* = [α_D ln(D_c/D_e) − α_C ln C_c]/(α_D p_D − α_C).
+
+    Returns C (PF-days), D (tokens) and loss there. Arguments may be arrays.
+    """
+    top = of_D.alpha * np.log(of_D.scale / np.asarray(D_e, float)) - of_C.alpha * np.log(of_C.scale)
+    C = np.exp(top / (of_D.alpha * p_D - of_C.alpha))
+    return {"C": C, "D": D_e * C**p_D, "loss": of_C.predict(C)}
 
 
 L_OF_N = PowerLaw(alpha=0.076, scale=8.8e13)

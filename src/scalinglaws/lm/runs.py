@@ -77,3 +77,43 @@ def branches(table: pd.DataFrame) -> pd.DataFrame:
         for D, loss in zip(row.branch_tokens, row.branch_loss, strict=True)
     ]  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def to_reach(table: pd.DataFrame, losses) -> pd.DataFrame:
+    """Steps and tokens each run needed to reach given losses, from its training curve.
+
+    The curve's running minimum is interpolated in log tokens; a loss the run did not reach has
+    no row. Columns: run, batch (tokens), N, loss, steps, tokens.
+    """
+    rows = []
+    for row in table.itertuples():
+        curve = as_curves(pd.DataFrame([row]), least_tokens=0.0)
+        low, tokens = np.minimum.accumulate(curve["loss"].to_numpy()), curve["D"].to_numpy()
+        per_step = row.batch * row.context
+        for loss in losses:
+            if low[0] < loss or low[-1] > loss:
+                continue
+            after = int(np.argmax(low <= loss))
+            share = (low[after - 1] - loss) / (low[after - 1] - low[after])
+            at = float(np.exp(np.log(tokens[after - 1]) * (1 - share) + np.log(tokens[after]) * share))
+            rows.append({"run": row.hash, "batch": per_step, "N": row.N, "loss": float(loss), "steps": at / per_step, "tokens": at})  # fmt: skip
+    return pd.DataFrame(rows, columns=["run", "batch", "N", "loss", "steps", "tokens"])
+
+
+def noise_scales(table: pd.DataFrame) -> pd.DataFrame:
+    """B_simple in tokens along each run that measured it, beside the held-out loss at the time.
+
+    Gradient and trace are averaged over three neighbouring measurements before they are divided,
+    because a ratio of means is far less biased than a mean of ratios. Columns: N, D, loss, scale.
+    """
+    rows = []
+    for row in table.itertuples():
+        gradient, trace = (np.asarray(v, float) for v in (row.noise_gradient, row.noise_trace))
+        for k in range(1, len(gradient) - 1):
+            near = slice(k - 1, k + 2)
+            if gradient[near].mean() > 0:
+                rows.append({
+                    "N": row.N, "D": int(row.evaluation_tokens_seen[k]), "loss": float(row.evaluation_loss[k]),
+                    "scale": trace[near].mean() / gradient[near].mean() * row.context,
+                })  # fmt: skip
+    return pd.DataFrame(rows, columns=["N", "D", "loss", "scale"])
