@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -353,3 +354,10 @@ def test_interpolated_frontier_follows_the_law(surface_law):
     assert fit.frontier_exponent(table["C"], spoiled, w)[0] == pytest.approx(
         fit.frontier_exponent(table["C"][:4], table["N_opt"][:4])[0], abs=1e-12
     )
+
+
+@pytest.mark.parametrize("fitted", [fit.fit_surface, fit.fit_varpro, fit.fit_isoflop])
+def test_columns_of_a_table_are_as_good_as_arrays(noisy, fitted):
+    frame = pd.DataFrame(dict(zip(("N", "D", "loss"), noisy, strict=True))).iloc[::-1]
+    from_frame, from_arrays = fitted(frame.N, frame.D, frame.loss), fitted(*(v[::-1] for v in noisy))
+    assert from_frame.params == from_arrays.params

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -142,15 +143,23 @@ def test_committed_studies_load(name, profile):
     assert len({r.hash for r in study.runs}) == len(study.runs) >= 2
 
 
+def chapters_use(name):
+    return any(f'obtain("{name}"' in p.read_text(encoding="utf-8") for p in (ROOT / "notebooks").glob("*.md"))
+
+
 @pytest.mark.parametrize("name", studies.names())
-def test_committed_tables_hold_the_study_and_nothing_else(name):
-    """Every stored run is one the study file asks for, finished, with its provenance."""
+def test_committed_tables_hold_what_the_study_asks_for(name):
+    """Every stored run is one the study file asks for, ended, with its provenance; a chapter needs them all."""
     store = Store(name, "cpu")
-    if not store.table_path.exists():
-        pytest.fail(f"no stored runs for {name}")
-    table = stores.read_table(store.table_path)
     asked = {r.hash for r in studies.load(name).runs}
-    assert set(table["hash"]) == asked
+    if not store.table_path.exists():
+        assert not chapters_use(name), f"a chapter reads {name}, whose runs are not stored"
+        return
+    table = stores.read_table(store.table_path)
+    assert len(table) > 0
+    assert set(table["hash"]) <= asked
+    if chapters_use(name):
+        assert set(table["hash"]) == asked
     assert table["status"].isin(["finished", "stopped early", "diverged"]).all()
     assert (table["commit"].str.len() >= 12).all()
     assert not table["commit"].str.contains("changes").any()
@@ -160,6 +169,7 @@ def test_committed_tables_hold_the_study_and_nothing_else(name):
         assert Run.from_dict(fields).hash == row.hash
 
 
+ROOT = Path(__file__).resolve().parents[1]
 GOOD = """
 question: why?
 defaults: {corpus: known_entropy, context: 8, batch: 2, evaluation_tokens: 80}

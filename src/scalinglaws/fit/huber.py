@@ -47,7 +47,7 @@ class HuberObjective:
     @classmethod
     def of(cls, N, D, loss, delta: float = 1e-3) -> HuberObjective:
         """From runs: N parameters, D tokens, loss in nats per token, each of shape (n,)."""
-        x, y, z = np.log(N), np.log(D), np.log(loss)
+        x, y, z = (np.log(np.asarray(v, float)) for v in (N, D, loss))
         centre = (float(x.mean()), float(y.mean()), float(z.mean()))
         x, y, z = x - centre[0], y - centre[1], z - centre[2]
         monomials = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)

@@ -43,7 +43,7 @@ class _Runs:
 
     @classmethod
     def of(cls, N, D, loss):
-        x, y = np.log(N), np.log(D)
+        x, y = (np.log(np.asarray(v, float)) for v in (N, D))
         return cls(x - x.mean(), y - y.mean(), np.asarray(loss, float), (float(x.mean()), float(y.mean())))
 
     def project(self, exponents, w) -> Projection:

@@ -9,10 +9,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
+import pandas as pd
+
+from ..paths import root
 from . import cost
 from .config import Run
-from .store import Store
-from .worker import ENVIRONMENT, serve
+from .store import Store, load_runs
+from .study import load as load_study
+from .worker import ENVIRONMENT, serve, train_runs
 
 REPLICAS = 16
 """Most models trained as one program on a GPU."""
@@ -68,6 +72,45 @@ def jobs(runs: list[Run], rate: dict, device: str = "cpu", compiled: bool | None
     for job in result:
         job.compiled = by_key[job.key] > cost.COMPILE_FROM if compiled is None else compiled
     return sorted(result, key=lambda j: (-by_key[j.key], str(j.key), -j.seconds))
+
+
+def obtain(study: str, profile: str = "cpu", workers: int | None = None) -> pd.DataFrame:
+    """A study's runs as a chapter wants them, one row each (columns as in `store.COLUMNS`).
+
+    "cpu" reads the committed table. "smoke" trains the study's toy runs in this process, "gpu"
+    trains the study afresh where there is a GPU; both keep what is finished under _build/runs.
+    Raises StoreError or StudyError with the remedy, RuntimeError if a run failed twice.
+    """
+    if profile == "cpu":
+        return load_runs(study)
+    asked = load_study(study, profile)
+    store = Store(study, profile, root() / "_build" / "runs")
+    todo = pending(asked.runs, store)
+    if profile == "smoke":
+        for run in todo:
+            train_runs([run], store)
+    elif todo:
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        rate = cost.rates(todo, store.table(), measure=lambda r: cost.seconds_per_token(r, device))
+        size = workers or (1 if device == "cuda" else os.cpu_count() or 1)
+        outcome = sweep(jobs(todo, rate, device), store, size, device)
+        if outcome.fatal or outcome.failed:
+            raise RuntimeError(outcome.fatal or f"runs failed twice: {outcome.failed}")
+    table = store.table()
+    return table[table["hash"].isin({r.hash for r in asked.runs})].reset_index(drop=True)
+
+
+def train_now(runs: list[Run]) -> pd.DataFrame:
+    """Train a few runs in this process, for a live demonstration; their fields and results, a row each."""
+    from .train import Trainer
+
+    rows = []
+    for run in runs:
+        (result,) = Trainer([run]).train()
+        rows.append({"hash": run.hash} | run.to_dict() | result)
+    return pd.DataFrame(rows)
 
 
 class _Worker:
