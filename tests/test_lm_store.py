@@ -177,6 +177,7 @@ profiles:
   cpu:
     - {shape: [1x4x1, 1x8x2], budget: [1e6, 2e6], learning_rate: [0.01, 0.02], keep: {tokens: [0, 1000]}}
     - {shape: 1x4x1, tokens: 1e3, rate_by_shape: {1x4x1: 0.5}, warmup_share: 0.1, measurements: 4}
+    - {shape: 1x4x1, tokens_per_N: 10, learning_rate: 0.01, warmup_per_N_total: 0.25}
 """
 
 
@@ -188,12 +189,13 @@ def write(tmp_path, text):
 
 def test_a_study_multiplies_out(tmp_path):
     study = studies.load("mine", "cpu", write(tmp_path, GOOD))
-    budget = {(r.d_model, r.tokens) for r in study.runs[:-1]}
+    budget = {(r.d_model, r.tokens) for r in study.runs[:-2]}
     total4, total8 = 12 * 16 + 32 * 4, 12 * 64 + 32 * 8
     expected = {(4, round(1e6 / 6 / total4)), (8, round(1e6 / 6 / total8)), (8, round(2e6 / 6 / total8))}
     assert budget == expected  # 2e6 at width 4 is more than 1000 tokens
-    assert len(study.runs) == 2 * 3 + 1
-    last = study.runs[-1]
+    assert len(study.runs) == 2 * 3 + 2
+    *_, last, by_parameters = study.runs
+    assert (by_parameters.tokens, by_parameters.warmup) == (10 * 12 * 16, total4 // 4)
     assert (last.learning_rate, last.warmup, len(last.evaluate_at), max(last.evaluate_at)) == (
         0.5,
         100,
@@ -236,7 +238,7 @@ def test_dry_run_prints_the_cost_and_trains_nothing(tmp_path, capsys):
     path = write(tmp_path, GOOD)
     assert cli.main(["sweep", str(path), "--dry-run", "--store", str(tmp_path / "store")]) == 0
     out = capsys.readouterr().out
-    assert "7 runs, 0 stored, 7 to train" in out
+    assert "8 runs, 0 stored, 8 to train" in out
     assert "FLOPs" in out
     assert "hours" in out
     assert not list((tmp_path / "store").rglob("*.parquet"))

@@ -13,7 +13,8 @@ Every entry of a profile is a grid: lists multiply. Besides the fields of `Run` 
 `shape` (LAYERSxWIDTHxHEADS), `budget` (FLOPs; sets `tokens` to budget/6·N_total), `tokens_per_N`
 (sets `tokens` to that many a non-embedding parameter), `rate_by_shape` (a mapping shape →
 learning rate, or to a list of them), `measurements` (that many held-out evaluations, spaced
-geometrically over the last 10 doublings) and `keep: {tokens: [low, high], steps: [low, high]}`
+geometrically over the last 10 doublings), `warmup_share` (of the tokens), `warmup_per_N_total`
+(warm-up tokens a parameter, embeddings counted, at most a quarter of the tokens) and `keep: {tokens: [low, high], steps: [low, high]}`
 (drops the runs outside). `branches` and `evaluate_at` take one list for all runs of the grid.
 """
 
@@ -30,7 +31,9 @@ from ..paths import data_file, root
 from .config import ConfigError, Run
 from .corpus import vocabulary
 
-SPECIAL = ("shape", "budget", "tokens_per_N", "rate_by_shape", "measurements", "keep", "warmup_share")
+SPECIAL = (
+    "shape", "budget", "tokens_per_N", "rate_by_shape", "measurements", "keep", "warmup_share", "warmup_per_N_total",
+)  # fmt: skip
 TUPLES = ("branches", "evaluate_at")
 PROFILES = ("smoke", "cpu", "gpu")
 
@@ -144,6 +147,7 @@ def _run(point: dict, where: str) -> Run:
             point |= dict(zip(("n_layer", "d_model", "n_head"), map(int, shape), strict=True))
         budget, ratio = point.pop("budget", None), point.pop("tokens_per_N", None)
         measurements, share = point.pop("measurements", 0), point.pop("warmup_share", None)
+        per_parameter = point.pop("warmup_per_N_total", None)
         for name in ("tokens", "learning_rate", "unique_tokens", "warmup"):
             if name in point:
                 point[name] = _number(point[name], name, where)
@@ -158,6 +162,9 @@ def _run(point: dict, where: str) -> Run:
             point["tokens"] = round(_number(ratio, "tokens_per_N", where) * size["N"])
         if share is not None:
             point["warmup"] = round(_number(share, "warmup_share", where) * point["tokens"])
+        if per_parameter is not None:
+            warmup = _number(per_parameter, "warmup_per_N_total", where) * size["N_total"]
+            point["warmup"] = round(min(warmup, point["tokens"] / 4))
         if measurements:
             point["evaluate_at"] = spaced(point["tokens"], int(measurements))
         return Run.from_dict(point)
