@@ -1,5 +1,5 @@
 # Every action, one line each. The work itself is in src/scalinglaws.
-# PROFILE=smoke|cpu|gpu   PYTHON=… to use an environment of your own   DATASET=… for `make data`
+# PROFILE=smoke|cpu|gpu   PYTHON=… to use an environment of your own   DATASET=… for `make data`   STUDY=… for `make sweep`
 PROFILE ?= cpu
 COVERAGE ?= 90
 ifeq ($(origin PYTHON), undefined)
@@ -12,7 +12,7 @@ endif
 export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 export JUPYTER_PREFER_ENV_PATH := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint serve data kernel clean lock bench
+.PHONY: help setup book test lint serve data sweep kernel clean lock bench
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -27,6 +27,8 @@ serve: $(READY) ## serve the site on http://localhost:8000
 	@$(PY) -m http.server 8000 --bind 127.0.0.1 --directory _build/html
 data: $(READY) ## fetch every dataset, or DATASET=name
 	@$(PY) -m scalinglaws data $(DATASET)
+sweep: $(READY) ## train what a study still lacks, STUDY=name (PROFILE=cpu|gpu); without STUDY list the studies
+	@$(PY) -m scalinglaws sweep $(STUDY) --profile $(PROFILE)
 kernel: $(READY) ## register a Jupyter kernel named scaling-laws
 	@$(PY) -m ipykernel install --user --name scaling-laws --display-name "Scaling laws" --env PYTHONPATH $(CURDIR)/src
 bench: $(READY) ## print benchmarks, each as a ratio against a plain reference

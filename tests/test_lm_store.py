@@ -337,3 +337,22 @@ def test_noise_scales_divide_means(tmp_path, result):
     found = views.noise_scales(store.table())
     assert found["scale"].tolist() == pytest.approx([60 / 1.5 * 8, 90 / 4.5 * 8])
     assert found["loss"].tolist() == [3.5, 3.0]
+
+
+def test_budgets_are_read_off_the_evaluations(tmp_path, result):
+    seen = [1000 * 2**k for k in range(8)]
+    row = result | {
+        "evaluation_tokens_seen": seen,
+        "evaluation_loss": [9 * s**-0.2 for s in seen],
+        "D": seen[-1],
+    }
+    store = Store("b", "cpu", tmp_path)
+    store.put(RUN, row, FACTS)
+    table = store.table()
+    N = table["N_total"][0]
+    found = views.at_budgets(table, [6 * N * D for D in (500, 3000, 50_000, 10**6)], least_tokens=1000)
+    assert found["D"].tolist() == pytest.approx([3000, 50_000])
+    assert found["loss"].tolist() == pytest.approx(
+        [9 * 3000**-0.2, 9 * 50_000**-0.2]
+    )  # a power law is straight here
+    assert (found["C"] == 6 * found["N"] * found["D"]).all()

@@ -26,7 +26,7 @@ class Batches:
 
     def __init__(self, run: Run, corpus: Corpus):
         self.run, self.corpus = run, corpus
-        self.tokens = None if corpus.source else training_tokens(corpus, run.unique_tokens, run.seed)
+        self.tokens = training_tokens(corpus, run.unique_tokens, run.seed)
         if self.tokens is not None and len(self.tokens) <= run.context:
             raise DataError(
                 f"{corpus.name}: {len(self.tokens)} training tokens do not fill a context of {run.context}"
@@ -38,7 +38,7 @@ class Batches:
         index = step // CHUNK
         if self._drawn[0] != index:
             rng, run = generator(self.run.seed, index), self.run
-            if self.corpus.source:
+            if self.tokens is None:
                 drawn = self.corpus.source.sample(CHUNK * run.batch, run.context + 1, rng)
                 drawn = drawn.reshape(CHUNK, run.batch, -1)
             else:
@@ -49,7 +49,7 @@ class Batches:
     def batch(self, step: int) -> np.ndarray:
         """Windows int64 [batch, context + 1] of a step."""
         drawn = self.chunk(step)[step % CHUNK]
-        if not self.corpus.source:
+        if self.tokens is not None:
             drawn = self.tokens[drawn[:, None] + np.arange(self.run.context + 1)]
         return drawn.astype(np.int64)
 
@@ -58,12 +58,20 @@ class Batches:
 def _cut(name: str, unique: int, seed: int) -> np.ndarray:
     from .corpus import open_corpus
 
-    train = open_corpus(name).train
+    corpus, rng = open_corpus(name), generator(seed, 2**62)
     block = min(BLOCK, unique)
-    chosen = generator(seed, 2**62).permutation(len(train) // block)[: -(-unique // block)]
-    return np.concatenate([train[b * block : (b + 1) * block] for b in sorted(chosen)])[:unique]
+    wanted = -(-unique // block)
+    if corpus.source:
+        return corpus.source.sample(wanted, block, rng).reshape(-1)[:unique]
+    chosen = rng.permutation(len(corpus.train) // block)[:wanted]
+    return np.concatenate([corpus.train[b * block : (b + 1) * block] for b in sorted(chosen)])[:unique]
 
 
-def training_tokens(corpus: Corpus, unique: int, seed: int) -> np.ndarray:
-    """The training tokens a run may see: all, or `unique` of them in random blocks (the seed's choice)."""
-    return _cut(corpus.name, unique, seed) if 0 < unique < len(corpus.train) else corpus.train
+def training_tokens(corpus: Corpus, unique: int, seed: int) -> np.ndarray | None:
+    """The training tokens a run may see: all, or `unique` of them in random blocks (the seed's choice).
+
+    None for an endless source that is not cut.
+    """
+    if 0 < unique < corpus.tokens:
+        return _cut(corpus.name, unique, seed)
+    return corpus.train

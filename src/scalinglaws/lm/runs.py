@@ -117,3 +117,23 @@ def noise_scales(table: pd.DataFrame) -> pd.DataFrame:
                     "scale": trace[near].mean() / gradient[near].mean() * row.context,
                 })  # fmt: skip
     return pd.DataFrame(rows, columns=["N", "D", "loss", "scale"])
+
+
+def at_budgets(table: pd.DataFrame, budgets, count: str = "total", least_tokens: float = 3e4) -> pd.DataFrame:
+    """The loss of each run where its training crosses given budgets C = 6·N·D, N counted as in `COUNTS`.
+
+    Held-out evaluations along the run are interpolated in log loss against log tokens; budgets
+    outside a run's evaluations, or with fewer than `least_tokens` tokens, have no row. How
+    Kaplan et al. and the first stages of Porian et al. read many budgets off one run.
+    Columns N, D, loss, C.
+    """
+    rows = []
+    for row in table.itertuples():
+        N = float(getattr(row, COUNTS[count]))
+        seen = np.log(np.asarray(row.evaluation_tokens_seen, float))
+        loss = np.log(np.asarray(row.evaluation_loss, float))
+        for C in budgets:
+            D = C / (6 * N)
+            if D >= least_tokens and len(seen) and seen[0] <= np.log(D) <= seen[-1]:
+                rows.append((N, D, float(np.exp(np.interp(np.log(D), seen, loss))), float(C)))
+    return pd.DataFrame(rows, columns=["N", "D", "loss", "C"])

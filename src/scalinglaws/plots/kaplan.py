@@ -207,3 +207,31 @@ def live(fig, stored, law, new):
     ax.set(xscale="log", yscale="log", xlabel="parameters N", ylabel="loss (nats per byte)")
     ax.yaxis.set_minor_formatter(lambda v, _: f"{v:.1f}" if round(v * 10) % 2 == 0 else "")
     ax.legend()
+
+
+def staircase(fig, rows):
+    """Exponents stage by stage, ours with intervals beside those of Porian et al. rows: stage, a, low, high, porian."""
+    ax = fig.subplots()
+    at = np.arange(len(rows))
+    ax.errorbar(
+        at - 0.08,
+        rows["a"],
+        yerr=[rows["a"] - rows["low"], rows["high"] - rows["a"]],
+        fmt="o-",
+        ms=6,
+        lw=1.2,
+        capsize=3,
+        color="C0",
+        label="our runs, 10¹⁰ to 10¹² FLOPs",
+    )
+    ax.plot(
+        at + 0.08, rows["porian"], "D--", ms=5, lw=1, color="C1", label="Porian et al., 10¹⁶ to 10¹⁹ FLOPs"
+    )
+    ax.axhline(0.5, color="0.5", lw=0.8)
+    ax.set(
+        xticks=at,
+        xticklabels=[s.replace(" ", "\n", 1) for s in rows["stage"]],
+        ylabel="exponent a of N_opt ∝ C^a",
+    )
+    ax.tick_params(axis="x", labelsize=8)
+    ax.legend()
