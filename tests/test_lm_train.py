@@ -141,7 +141,10 @@ def test_a_damaged_checkpoint_is_refused_and_leaves_the_trainer(tmp_path):
     checkpoint.save(trainer, path)
     content = path.read_bytes()
     before = trainer.flat.clone()
+    flipped = bytearray(content)
+    flipped[-100] ^= 1  # a single bit of a weight
     for damage in (
+        bytes(flipped),
         content[: len(content) // 2],
         b"",
         content[:4],

@@ -32,10 +32,9 @@ def read_stored(path: str | Path, method: str, count: str) -> pd.DataFrame:
         raise UserError(f"{path}: no such file") from None
     except StoreError as error:
         raise UserError(f"{error}; other tables of runs are read as CSV") from None
-    table = table[table["status"] != "diverged"]
+    table = tuned(table)
     if not len(table):
         raise UserError(f"{path}: no finished run in it")
-    table = tuned(table)
     return as_curves(table, count) if method == "envelope" else as_runs(table, count)
 
 

@@ -45,14 +45,15 @@ def run(options) -> int:
     from ..lm import study as studies
     from ..lm.store import StoreError
 
-    if options.study is None:
-        return _list(studies)
     device = options.device or ("cuda" if options.profile == "gpu" else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
+    if device == "cuda" and options.on == "local" and not torch.cuda.is_available() and options.study:
         raise UserError("no CUDA device here: --device cpu, or --profile cpu for the smaller study")
-    if options.workers is not None and options.workers < 1:
-        raise UserError(f"--workers must be at least 1, got {options.workers}")
+    for name in ("workers", "tasks", "minutes"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise UserError(f"--{name} must be at least 1, got {value}")
     try:
+        if options.study is None:
+            return _list(studies)
         return _sweep(options, studies.load(options.study, options.profile), device)
     except (studies.StudyError, StoreError, DataError) as error:
         raise UserError(str(error)) from None
@@ -71,7 +72,6 @@ def _sweep(options, study, device: str) -> int:
     from ..lm import cost, sweep
     from ..lm.corpus import open_corpus
     from ..lm.store import Store
-    from ..provenance import hardware
 
     store = Store(study.name, study.profile, options.store)
     todo = sweep.pending(study.runs, store)
@@ -82,12 +82,7 @@ def _sweep(options, study, device: str) -> int:
     for name in sorted({r.corpus for r in todo} | {r.transfer for r in todo if r.transfer}):
         open_corpus(name)
     workers = options.workers or (1 if device == "cuda" else os.cpu_count() or 1)
-    rate = cost.rates(
-        todo,
-        store.table(),
-        hardware()["processor"] if device == "cpu" else "",
-        lambda r: cost.seconds_per_token(r, device),
-    )
+    rate = _rates(todo, store, device)
     price = cost.total(todo, rate)
     spread = options.tasks if options.on == "slurm" else workers
     print(
@@ -99,13 +94,31 @@ def _sweep(options, study, device: str) -> int:
     if options.on == "slurm":
         from ..lm import slurm
 
-        outcome = slurm.sweep(todo, rate, store, device, options.tasks, options.minutes, options.partition)
+        work = sweep.jobs(todo, rate, device, study.runs)
+        try:
+            outcome = slurm.sweep(work, store, device, options.tasks, options.minutes, options.partition)
+        except slurm.SlurmError as error:
+            raise UserError(str(error)) from None
     else:
-        todo = sweep.jobs(todo, rate, device)
+        todo = sweep.jobs(todo, rate, device, study.runs)
         form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of work [{elapsed}<{remaining}]"
         with tqdm(total=price.seconds, desc=study.name, bar_format=form, mininterval=2, disable=None) as bar:
             outcome = sweep.sweep(todo, store, workers, device, bar)
     return _report(store, outcome)
+
+
+def _rates(todo, store, device: str) -> dict:
+    """Seconds a token of every shape; on the CPU where a cluster's login node has no GPU."""
+    import torch
+
+    from ..lm import cost
+    from ..provenance import hardware
+
+    if device == "cuda" and not torch.cuda.is_available():
+        print("no GPU here: the hours below are for one CPU core")
+        device = "cpu"
+    known = store.table() if device == "cpu" else None
+    return cost.rates(todo, known, hardware()["processor"], lambda r: cost.seconds_per_token(r, device))
 
 
 def _report(store, outcome) -> int:

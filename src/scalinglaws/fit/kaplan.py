@@ -1,7 +1,8 @@
 """Fits of Kaplan's laws: power laws in one variable, L(N, D), L(N, S) and the critical batch.
 
-Source: Kaplan et al. (2020), Sections 3–5. All but `fit_power` with an offset are least squares
-on log L, which the paper does not say but its straight lines on log–log axes suggest.
+Source: Kaplan et al. (2020), Sections 3–5. All are least squares on log L (log B_crit), which the
+paper does not say but its straight lines on log–log axes suggest. `objective` is the summed
+squared residual, weighted as the fit was.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def fit_power(X, loss, *, weights=None, groups=None) -> Fit:
     """L(X) = (X_c/X)^α: a line through log L against log X (Eqs. 1.1–1.3).
 
     X in any unit (n,), loss nats per token. `params`: alpha, scale (X_c, in X's unit).
-    `objective` is the summed squared residual of log L. `groups` as in `Fit`.
+    `groups` as in `Fit`.
     Raises ValueError with fewer than two distinct X.
     """
     x, y = np.log(np.asarray(X, float)), np.log(np.asarray(loss, float))
@@ -39,7 +40,8 @@ def fit_power(X, loss, *, weights=None, groups=None) -> Fit:
     p = _first(refit, weights, len(x))
     law = PowerLaw(p["alpha"], p["scale"])
     residual = y - np.log(law.predict(np.exp(x)))
-    return Fit("power", law, p, float(residual @ residual), "converged", len(x), refit=refit, groups=groups)
+    w = np.ones(len(x)) if weights is None else np.asarray(weights, float)
+    return Fit("power", law, p, float(w @ residual**2), "converged", len(x), refit=refit, groups=groups)
 
 
 def fit_nd(N, D, loss, *, weights=None) -> Fit:
@@ -134,7 +136,8 @@ def fit_critical_batch(loss, B_crit, *, weights=None) -> Fit:
     p = _first(refit, weights, len(x))
     law = CriticalBatch(p["B_star"], p["alpha_B"])
     residual = y - np.log(law.predict(np.exp(x)))
-    return Fit("critical batch", law, p, float(residual @ residual), "converged", len(x), refit=refit)
+    w = np.ones(len(x)) if weights is None else np.asarray(weights, float)
+    return Fit("critical batch", law, p, float(w @ residual**2), "converged", len(x), refit=refit)
 
 
 def _first(refit: Callable[[np.ndarray], Parameters], weights, n: int) -> dict[str, float]:

@@ -1,53 +1,53 @@
-"""Checkpoints: tensors as safetensors with the progress as JSON; exact on the same device, never unpickled."""
+"""Checkpoints: tensors as safetensors with the progress as JSON, never unpickled.
+
+Resuming is exact, bit for bit, on the same CPU in the same mode (compiled or not). On a GPU some
+sums are formed in whatever order they come, so that not even two undisturbed runs are equal.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from pathlib import Path
 
 import torch
 
+from .store import write_whole
 from .train import Curves, Trainer
 
 STATE = ("flat", "first", "second")
 
 
 class CheckpointError(Exception):
-    """A checkpoint that cannot be used: truncated, damaged or of another run."""
+    """A checkpoint that cannot be used: truncated, damaged, of another run or from another mode."""
 
 
 def save(trainer: Trainer, path: Path) -> None:
-    """Write the trainer's state, whole or not at all: under a temporary name, synced, then renamed.
+    """Write the trainer's state with its sha256, whole or not at all.
 
-    Raises OSError where the disk is full; the older checkpoint then still stands.
+    Raises StoreError where the disk is full; the older checkpoint then still stands.
     """
     from safetensors.torch import save as encode
 
     tensors = {k: getattr(trainer, k).cpu() for k in STATE}
     tensors |= {f"trunk.{k}": v.cpu() for k, v in trainer.trunk.items()}
     tensors["bucket_loss"] = trainer.bucket_loss + trainer._executor.losses.cpu()
-    metadata = {"progress": json.dumps(trainer.progress()), "runs": _names(trainer)}
-    partial = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        with partial.open("wb") as handle:
-            handle.write(encode(tensors, metadata))
-            handle.flush()
-            os.fsync(handle.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    content = encode(tensors, {"progress": json.dumps(trainer.progress()), "runs": _names(trainer)})
+    write_whole(path, content + hashlib.sha256(content).digest())
 
 
 def load(trainer: Trainer, path: Path) -> None:
     """Put the trainer where `path` left off. Raises CheckpointError, the trainer untouched, if it cannot."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.torch import load as decode
 
     try:
-        with safe_open(path, framework="pt") as handle:
-            metadata = handle.metadata() or {}
-            tensors = {k: handle.get_tensor(k) for k in handle.keys()}  # noqa: SIM118 - not a dict
+        whole = path.read_bytes()
+        content, digest = whole[:-32], whole[-32:]
+        if hashlib.sha256(content).digest() != digest:
+            raise ValueError("checksum")
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        metadata, tensors = header["__metadata__"], decode(content)
         progress = json.loads(metadata["progress"])
         curves = [Curves(**c) for c in progress["curves"]]
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
@@ -55,7 +55,7 @@ def load(trainer: Trainer, path: Path) -> None:
             f"{path} cannot be read ({type(error).__name__}): training starts over"
         ) from None
     if metadata.get("runs") != _names(trainer) or tensors["flat"].shape != trainer.flat.shape:
-        raise CheckpointError(f"{path} belongs to another run: training starts over")
+        raise CheckpointError(f"{path} belongs to another run or mode: training starts over")
     for k in STATE:
         getattr(trainer, k).copy_(tensors[k])
     trainer.trunk = {k: tensors[f"trunk.{k}"].to(trainer.device) for k in STATE if f"trunk.{k}" in tensors}
@@ -66,4 +66,5 @@ def load(trainer: Trainer, path: Path) -> None:
 
 
 def _names(trainer: Trainer) -> str:
-    return " ".join(r.hash for r in trainer.runs)
+    mode = "compiled" if trainer.compiled else "plain"
+    return " ".join([mode, *(r.hash for r in trainer.runs)])

@@ -96,7 +96,15 @@ class Run:
         _require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "must be positive")
         _require(self.cycle >= 1, "cycle", self.cycle, "must be at least 1: the cosine may not end first")
         _require(0 < self.cooldown <= 1, "cooldown", self.cooldown, "must be in (0, 1]")
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "must be in [0, 1)")
+        for name in ("dropout", "beta1", "beta2"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "must be in [0, 1)")
+        for name in ("weight_decay", "warmup", "seed", "patience", "noise_batches", "unique_tokens"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "must not be negative")
+        _require(self.noise_batches != 1, "noise_batches", 1, "must be at least 2, or 0 for none")
+        for name in ("patience", "noise_batches"):
+            _require(
+                not getattr(self, name) or self.evaluate_at, name, getattr(self, name), "needs evaluate_at"
+            )
         _require(self.clip > 0, "clip", self.clip, "must be positive")
         _require(
             not self.branches or self.schedule == "wsd", "branches", self.branches, "need schedule 'wsd'"
@@ -120,8 +128,12 @@ class Run:
             value = getattr(self, f.name)
             if f.type == "float" and isinstance(value, int) and not isinstance(value, bool):
                 object.__setattr__(self, f.name, float(value))
-            elif f.type == "int" and (not isinstance(value, int | np.integer) or isinstance(value, bool)):
-                raise ConfigError(f"{f.name} = {value!r} must be a whole number")
+            elif f.type == "int":
+                if not isinstance(value, int | np.integer) or isinstance(value, bool):
+                    raise ConfigError(f"{f.name} = {value!r} must be a whole number")
+                object.__setattr__(self, f.name, int(value))
+            elif f.type == "str" and not isinstance(value, str):
+                raise ConfigError(f"{f.name} = {value!r} must be text")
             elif f.type == "float" and not isinstance(value, float):
                 raise ConfigError(f"{f.name} = {value!r} must be a number")
 

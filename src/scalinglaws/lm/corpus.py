@@ -9,6 +9,7 @@ build's token counts and hashes.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -56,7 +57,8 @@ class Corpus:
         """Held-out windows int64 [tokens // context, context + 1], the same at every call, spread evenly."""
         windows = max(1, tokens // context)
         if self.source:
-            rng = np.random.Generator(np.random.Philox(key=1))
+            # training counters are [0, step, 0, 0]: no seed can meet these windows
+            rng = np.random.Generator(np.random.Philox(key=1, counter=[0, 0, 1, 0]))
             return self.source.sample(windows, context + 1, rng).astype(np.int64)
         last = len(self.heldout) - context - 1
         if last < 0:
@@ -79,6 +81,16 @@ def vocabulary(name: str) -> int:
     if size and not 512 <= int(size) <= 65_536:
         raise DataError(f"corpus {name!r}: a byte-pair vocabulary has 512 to 65536 entries")
     return int(size) if size else 256
+
+
+def same_tokens(first: str, second: str) -> None:
+    """Raise DataError unless a model of one corpus can read the other: bytes and bytes, or the same corpus."""
+    vocabulary(second)
+    coded = "-bpe" in first or "-bpe" in second or "known_entropy" in (first, second)
+    if coded and first != second:
+        raise DataError(
+            f"transfer from {first} to {second}: their tokens mean different things; use two corpora of bytes"
+        )
 
 
 @cache
@@ -114,7 +126,7 @@ def registered() -> dict:
 def build(name: str) -> dict:
     """Write NAME/{train,heldout}.bin; returns their token counts and hashes.
 
-    Books are read one at a time; each part is written under a temporary name and renamed.
+    Books are read one at a time; each part is written under a temporary name, checked, renamed.
     Raises DataError if the result differs from data/corpora.toml.
     """
     from . import tokenizer  # Hugging Face tokenizers, needed for byte-pair corpora only
@@ -127,11 +139,11 @@ def build(name: str) -> dict:
         trained = tokenizer.train(texts(base, "train", TOKENIZER_SAMPLE), int(size))
         trained.save(str(folder / "tokenizer.json"))
         encode = tokenizer.encoder(trained)
-    entry = {"vocabulary": vocabulary(name)}
+    entry, written = {"vocabulary": vocabulary(name)}, {}
     for part in ("train", "heldout"):
         digest, count = hashlib.sha256(), 0
         target = folder / f"{part}.bin"
-        partial = target.with_suffix(".part")
+        partial = folder / f"{part}.{os.getpid()}.part"
         try:
             with partial.open("wb") as handle:
                 for text in texts(base, part):
@@ -143,10 +155,17 @@ def build(name: str) -> dict:
             raise DataError(
                 f"{name}: cannot write {target}: {error.strerror}; set SCALINGLAWS_CACHE to a folder with room"
             ) from None
-        partial.replace(target)
+        written[partial] = target
         entry[f"{part}_tokens"] = count // (2 if entry["vocabulary"] > 256 else 1)
         entry[f"{part}_sha256"] = digest.hexdigest()
-    _check_build(name, entry)
+    try:
+        _check_build(name, entry)
+    except DataError:
+        for partial in written:
+            partial.unlink()
+        raise
+    for partial, target in written.items():
+        partial.replace(target)
     return entry
 
 

@@ -15,7 +15,8 @@ BYTES_A_RUN = 24_000
 """Size of a stored run, about: a row with its curves."""
 COMPILE_FROM = 90.0
 """Seconds of plain training beyond which a shape is compiled (20–40 s the first time)."""
-COMPILED_GAIN = 1.6
+WARM_UP = 5
+"""Steps before the clock starts."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,31 @@ def seconds_per_token(run: Run, device: str = "cpu", seconds: float = 0.3) -> fl
 
     from .train import Trainer
 
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    trainer = Trainer([run], device)
-    trainer._train_step()
-    started, first = time.monotonic(), trainer.steps_done
-    while time.monotonic() - started < seconds or trainer.steps_done == first:
-        trainer._train_step()
-    return (time.monotonic() - started) / ((trainer.steps_done - first) * run.tokens_per_step)
+    try:
+        trainer = Trainer([run], device)
+        wait = torch.cuda.synchronize if device != "cpu" else lambda: None
+        for _ in range(WARM_UP if device != "cpu" else 1):
+            trainer._train_step()
+        wait()
+        started, first = time.monotonic(), trainer.steps_done
+        while time.monotonic() - started < seconds or trainer.steps_done == first:
+            trainer._train_step()
+            wait()
+        return (time.monotonic() - started) / ((trainer.steps_done - first) * run.tokens_per_step)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def rates(
     runs: list[Run], known: pd.DataFrame | None = None, processor: str = "", measure=seconds_per_token
 ) -> dict:
-    """Seconds a token by `shape_key`: from stored runs on the same processor, else measured now."""
+    """Seconds a token, plainly trained, by `shape_key`: from stored plain runs on this processor, else measured."""
     found: dict[tuple, float] = {}
     if known is not None and len(known):
-        here = known[(known["processor"] == processor) & (known["seconds"] > 5)]
+        plain = (known["gpu"] == "") & ~known["compiled"].astype(bool)
+        here = known[plain & (known["processor"] == processor) & (known["seconds"] > 5)]
         for row in here.itertuples():
             run = Run.from_dict(
                 {

@@ -23,20 +23,24 @@ class _Executor:
             *loss_key(run, trainer.corpus.vocabulary, trainer.compiled, str(trainer.device))
         )
         self.hyper = {"beta1": run.beta1, "beta2": run.beta2, "decay": run.weight_decay, "clip": run.clip}
+        self.scored_from = trainer.corpus.scored_from
         self.losses = torch.zeros(len(trainer.runs), dtype=torch.float64, device=trainer.device)
 
     def gradient(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean loss [R] and its gradient [R, P] on tokens [R, batch, context + 1]."""
+        """Loss [R] over the positions that count in evaluation, and the gradient [R, P] of the mean over all.
+
+        tokens [R, batch, context + 1].
+        """
         flat = self.trainer.flat.detach().requires_grad_()
         micro = tokens.shape[1] if tokens.is_cuda else MICRO_BATCH
         parts = tokens.split(micro, dim=1)
         total, gradient = 0.0, None
         for part in parts:
             share = part.shape[1] / tokens.shape[1]
-            loss = self.loss(flat, part)
-            (piece,) = torch.autograd.grad(loss.sum() if share == 1 else loss.sum() * share, flat)
+            by_position = self.loss(flat, part)
+            (piece,) = torch.autograd.grad(by_position.mean(1).sum() * share, flat)
             gradient = piece if gradient is None else gradient.add_(piece)
-            total = total + loss.detach() * share
+            total = total + by_position.detach()[:, self.scored_from :].mean(1) * share
         return total, gradient
 
     def _apply(self, tokens: torch.Tensor, rates: torch.Tensor) -> None:
@@ -65,7 +69,7 @@ class CUDA(_Executor):
     """The whole step is captured once and replayed: small models are bound by launches, not by arithmetic.
 
     The corpus lies on the GPU and windows are gathered there; a step sends learning rates only,
-    window starts travel once in `CHUNK` steps, nothing is fetched.
+    window starts travel once in `CHUNK` steps, losses come back where a bucket of the curve ends.
     """
 
     def __init__(self, trainer: Trainer):
@@ -78,6 +82,7 @@ class CUDA(_Executor):
         self.data = self._corpora()
         self.chunk: tuple[int, torch.Tensor | None] = (-1, None)
         self.graph: torch.cuda.CUDAGraph | None = None
+        self.side = torch.cuda.Stream()
         self.warm = 0
 
     def _corpora(self) -> list[torch.Tensor]:
@@ -114,12 +119,13 @@ class CUDA(_Executor):
         self._send(step, rates)
         if self.graph is not None:
             self.graph.replay()
-        elif self.warm < WARM_UP or self.trainer.run.dropout:
-            side = torch.cuda.Stream()
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
+        elif self.trainer.run.dropout:  # a captured graph would drop the same units at every step
+            self._whole_step()
+        elif self.warm < WARM_UP:
+            self.side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.side):
                 self._whole_step()
-            torch.cuda.current_stream().wait_stream(side)
+            torch.cuda.current_stream().wait_stream(self.side)
             self.warm += 1
         else:
             self.graph = torch.cuda.CUDAGraph()

@@ -17,13 +17,13 @@ def adamw(
     beta2: float,
     decay: float,
     clip: float,
-) -> torch.Tensor:
-    """One step in place on `flat`, `first`, `second` [R, P]; returns the gradient norms [R] before clipping.
+) -> None:
+    """One step in place on `flat`, `first`, `second` [R, P].
 
     `rates` [2, R] holds each replica's learning rate and its bias correction
     √(1 − β₂ᵗ)/(1 − β₁ᵗ). Decoupled weight decay on every parameter (Loshchilov & Hutter 2019);
-    the gradient is scaled so that its norm is at most `clip`. A replica whose gradient is not
-    finite is left as it is.
+    the gradient is scaled so that its norm is at most `clip`. The parameters of a replica whose
+    gradient is not finite stay as they are, its moments decay.
     """
     norms = gradient.norm(dim=1)
     sound = norms.isfinite()
@@ -34,7 +34,6 @@ def adamw(
     rate = torch.where(sound, rates[0], 0.0)[:, None]
     flat.mul_(1 - rate * decay)
     flat.addcdiv_(first * (-rate * rates[1][:, None]), second.sqrt() + 1e-8)
-    return norms
 
 
 def corrections(rates: list[float], step: int, beta1: float, beta2: float) -> list[list[float]]:

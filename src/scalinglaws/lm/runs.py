@@ -32,6 +32,8 @@ def tuned(table: pd.DataFrame) -> pd.DataFrame:
             continue
         edge = len(means) > 1 and best in (means.index.min(), means.index.max())
         kept.append(group[group["learning_rate"] == best].assign(edge=edge, rates=len(means)))
+    if not kept:
+        return table.iloc[:0].assign(edge=False, rates=0)
     return pd.concat(kept).sort_index().reset_index(drop=True)
 
 
@@ -48,9 +50,13 @@ def as_curves(table: pd.DataFrame, count: str = "total", least_tokens: float = 0
     The loss is the training loss averaged since the point before: every batch is new text, so
     it estimates the held-out loss. Points before `least_tokens` of a run are left out: its
     warm-up says nothing about scaling. D is the middle (geometric) of the stretch averaged over.
+    Runs without a curve are left out. Raises ValueError for runs on a cut corpus, whose training
+    loss shows what they have memorised.
     """
-    parts = []
-    for row in table.itertuples():
+    if (table["unique_tokens"] > 0).any():
+        raise ValueError("the training loss of runs on a cut corpus is no estimate of their held-out loss")
+    parts = [pd.DataFrame(columns=["N", "D", "loss", "C", "run"])]
+    for row in table[table["curve_tokens"].map(len) > 0].itertuples():
         end = np.asarray(row.curve_tokens, float)
         start = np.concatenate([[end[0] / 2], end[:-1]])
         keep = start >= least_tokens * row.D
@@ -58,8 +64,8 @@ def as_curves(table: pd.DataFrame, count: str = "total", least_tokens: float = 0
         part = pd.DataFrame({"D": D, "loss": np.asarray(row.curve_loss)[keep], "run": row.hash})
         part["N"] = float(getattr(row, COUNTS[count]))
         part["C"] = 6.0 * row.N_total * D
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)[["N", "D", "loss", "C", "run"]]
+        parts.append(part[["N", "D", "loss", "C", "run"]])
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def shape_names(table: pd.DataFrame) -> pd.Series:
@@ -76,7 +82,7 @@ def branches(table: pd.DataFrame) -> pd.DataFrame:
         for row in table.itertuples()
         for D, loss in zip(row.branch_tokens, row.branch_loss, strict=True)
     ]  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["N", "N_total", "D", "loss", "C", "run"])
 
 
 def to_reach(table: pd.DataFrame, losses) -> pd.DataFrame:
@@ -91,7 +97,7 @@ def to_reach(table: pd.DataFrame, losses) -> pd.DataFrame:
         low, tokens = np.minimum.accumulate(curve["loss"].to_numpy()), curve["D"].to_numpy()
         per_step = row.batch * row.context
         for loss in losses:
-            if low[0] < loss or low[-1] > loss:
+            if not len(low) or low[0] < loss or low[-1] > loss:
                 continue
             after = int(np.argmax(low <= loss))
             share = (low[after - 1] - loss) / (low[after - 1] - low[after])

@@ -31,17 +31,17 @@ def plan(run: Run) -> list[Segment]:
     if run.schedule != "wsd":
         return [Segment(0, run.steps)]
     segments, at = [], 0
-    starts = sorted((_cooldown_start(run, run.step_of(b)), run.step_of(b)) for b in run.branches)
+    ends = {run.step_of(b) for b in run.branches} - {run.steps}  # the trunk's own end is no branch
+    starts = sorted((_cooldown_start(run, end), end) for end in ends)
     for start, end in starts:
         if start > at:
             segments.append(Segment(at, start))
             at = start
         segments.append(Segment(start, end, branch=True, cooldown_from=start))
-    if run.steps not in [end for _, end in starts]:
-        decay = _cooldown_start(run, run.steps)
-        if decay > at:
-            segments.append(Segment(at, decay))
-        segments.append(Segment(decay, run.steps, branch=False, cooldown_from=decay))
+    decay = _cooldown_start(run, run.steps)
+    if decay > at:
+        segments.append(Segment(at, decay))
+    segments.append(Segment(decay, run.steps, cooldown_from=decay))
     return segments
 
 

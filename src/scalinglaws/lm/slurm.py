@@ -1,30 +1,35 @@
 """Sweeps on a Slurm cluster: one job array through submitit, its tasks sharing the runs by claims.
 
 Every task starts at its own place in the list and takes whatever nobody holds, so that a slow
-node only slows itself. What is finished is read from the store: job states need accounting,
-which small clusters do not have, and results would have to be unpickled.
+node only slows itself. What is finished is read from the store and what still runs from squeue:
+job states need accounting, which small clusters do not have, and submitit's results would have
+to be unpickled.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 import traceback
 from pathlib import Path
 
 from .config import Run
-from .store import Store
-from .sweep import Job, Outcome, jobs
+from .store import Store, StoreError, write_whole
+from .sweep import Job, Outcome
 from .worker import ENVIRONMENT, train_runs
 
 POLL_SECONDS = 2.0
-LOST_SECONDS = 60.0
-"""Without a running task for so long, what is missing is reported as lost."""
+SETTLE_SECONDS = 10.0
+"""After the last task has gone, how long its files may take to appear on a shared file system."""
+
+
+class SlurmError(Exception):
+    """Slurm is not here or refused the job array. One line."""
 
 
 def sweep(
-    todo: list[Run],
-    rate: dict,
+    work: list[Job],
     store: Store,
     device: str,
     tasks: int,
@@ -32,15 +37,20 @@ def sweep(
     partition: str | None = None,
     poll: float = POLL_SECONDS,
 ) -> Outcome:
-    """Train `todo` as a job array of `tasks` tasks of at most `minutes` and wait for the store to have it.
+    """Train the jobs as a Slurm array of `tasks` tasks of at most `minutes` and wait for the store to have them.
 
-    Ctrl-C stops waiting, not the jobs: the same command waits again, and scancel cancels them.
+    Ctrl-C stops waiting, not the array (scancel does that). The same command submits a second
+    array, whose tasks wait for what the first still holds. Raises SlurmError if nothing could be
+    submitted.
     """
     import submitit
 
-    work = jobs(todo, rate, device)
+    runs = [r for job in work for r in job.runs]
     tasks = min(tasks, len(work))
-    executor = submitit.AutoExecutor(folder=store.loose / "slurm", cluster="slurm")
+    for run in runs:
+        _failure(store, run.hash).unlink(missing_ok=True)
+    os.environ.update(ENVIRONMENT)
+    packed = [([r.to_dict() for r in j.runs], j.compiled) for j in work]
     parameters = {
         "name": f"scalinglaws-{store.name}",
         "timeout_min": minutes,
@@ -49,71 +59,97 @@ def sweep(
     }
     parameters |= {"gpus_per_node": 1} if device == "cuda" else {}
     parameters |= {"slurm_partition": partition} if partition else {}
-    executor.update_parameters(**parameters)
-    packed = [([r.to_dict() for r in j.runs], j.compiled) for j in work]
-    for hash in (r.hash for r in todo):
-        _failure(store, hash).unlink(missing_ok=True)
-    os.environ.update(ENVIRONMENT)
-    submitted = executor.map_array(
-        task, *zip(*[(packed, i, tasks, store, device) for i in range(tasks)], strict=True)
-    )
-    print(
-        f"submitted job array {submitted[0].job_id.split('_')[0]} with {tasks} tasks; Ctrl-C stops waiting, not the jobs"
-    )
-    return _wait(todo, store, submitted, poll)
+    try:
+        executor = submitit.AutoExecutor(folder=store.loose / "slurm", cluster="slurm")
+        executor.update_parameters(**parameters)
+        arguments = [(packed, i, tasks, store, device) for i in range(tasks)]
+        array = executor.map_array(task, *zip(*arguments, strict=True))[0].job_id.split("_")[0]
+    except (RuntimeError, OSError, submitit.core.utils.FailedJobError) as error:
+        reason = " ".join(str(error).split())
+        raise SlurmError(
+            f"Slurm took no job ({reason[:300]}); is this a login node, is --partition right?"
+        ) from None
+    print(f"submitted job array {array} with {tasks} tasks; Ctrl-C stops waiting, not the jobs", flush=True)
+    return _wait(runs, store, array, poll)
 
 
-def _wait(todo: list[Run], store: Store, submitted: list, poll: float) -> Outcome:
-    outcome, quiet = Outcome(), time.monotonic()
+def _wait(runs: list[Run], store: Store, array: str, poll: float) -> Outcome:
+    outcome, gone = Outcome(), None
     try:
         while True:
-            missing = [
-                r for r in todo if not store.path(r.hash).exists() and not _failure(store, r.hash).exists()
-            ]
-            ended = all(Path(job.paths.result_pickle).exists() for job in submitted)
-            if not ended or not missing:
-                quiet = time.monotonic()
-            if not missing or time.monotonic() - quiet > min(LOST_SECONDS, 5 * poll):
+            missing = [r for r in runs if not _ended(store, r.hash)]
+            if not missing or (gone and time.monotonic() - gone > SETTLE_SECONDS):
                 break
+            gone = None if _queued(array) else gone or time.monotonic()
             time.sleep(poll)
     except KeyboardInterrupt:
         outcome.interrupted = True
-    for run in todo:
+    for run in runs:
         failure = _failure(store, run.hash)
         if store.path(run.hash).exists():
             outcome.trained.append(run.hash)
         elif failure.exists():
-            outcome.failed[run.hash] = failure.read_text(encoding="utf-8").splitlines()[0]
+            outcome.failed[run.hash] = failure.read_text(encoding="utf-8").split("\n", 1)[0]
         elif not outcome.interrupted:
-            outcome.failed[run.hash] = f"its task ended without it; see {store.loose / 'slurm'}"
+            outcome.failed[run.hash] = (
+                f"its task ended without it (time limit, memory, scancel?); see {store.loose / 'slurm'}"
+            )
     return outcome
 
 
-def task(packed: list, index: int, tasks: int, store: Store, device: str) -> int:
-    """One task of the array: train what is free, starting at its own share. Returns the number trained."""
+def _queued(array: str) -> bool:
+    """Whether squeue still lists a task of the array; a controller that does not answer counts as yes."""
+    try:
+        found = subprocess.run(["squeue", "-h", "-j", array], capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        return True
+    if found.returncode:
+        return "Invalid job id" not in found.stderr
+    return bool(found.stdout.strip())
+
+
+def task(packed: list, index: int, tasks: int, store: Store, device: str, poll: float = POLL_SECONDS) -> int:
+    """One task of the array: train what is free, starting at its own share, until nothing is left.
+
+    A run that another task or array holds is looked at again: its holder may die. Returns the
+    number trained.
+    """
     import torch
 
     torch.set_num_threads(int(os.environ.get("SLURM_CPUS_PER_TASK", "1")))
     start = index * len(packed) // tasks
     trained = 0
-    for runs, compiled in packed[start:] + packed[:start]:
-        job = Job([Run.from_dict(r) for r in runs], 0.0, compiled)
-        trained += _twice(job, store, device)
+    left = [
+        ([Run.from_dict(r) for r in runs], compiled) for runs, compiled in packed[start:] + packed[:start]
+    ]
+    while left:
+        for runs, compiled in left:
+            trained += _twice([r for r in runs if not _ended(store, r.hash)], compiled, store, device)
+        left = [(runs, c) for runs, c in left if not all(_ended(store, r.hash) for r in runs)]
+        if left:
+            time.sleep(poll)
     return trained
 
 
-def _twice(job: Job, store: Store, device: str) -> int:
-    """Train a job, once more if it fails; the second failure is written beside the runs."""
-    left = [r for r in job.runs if not store.path(r.hash).exists()]
+def _twice(runs: list[Run], compiled: bool, store: Store, device: str) -> int:
+    """Train runs, once more if that fails; the second failure is written beside the runs."""
+    from submitit.core.utils import UncompletedJobError
+
     for attempt in (1, 2):
         try:
-            return len(train_runs(left, store, device, job.compiled)) if left else 0
-        except Exception as error:  # reported by the process that waits
+            return len(train_runs(runs, store, device, compiled)) if runs else 0
+        except (UncompletedJobError, StoreError):  # the time is up, the disk is full: no second try
+            raise
+        except Exception as error:
             if attempt == 2:
-                for run in left:
+                for run in runs:
                     text = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
-                    _failure(store, run.hash).write_text(text, encoding="utf-8")
+                    write_whole(_failure(store, run.hash), text.encode())
     return 0
+
+
+def _ended(store: Store, hash: str) -> bool:
+    return store.path(hash).exists() or _failure(store, hash).exists()
 
 
 def _failure(store: Store, hash: str) -> Path:

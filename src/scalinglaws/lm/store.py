@@ -8,9 +8,11 @@ from a fresh clone; a run in both counts once, because a row's key is its run's 
 
 from __future__ import annotations
 
+import io
 import json
 import os
-from contextlib import contextmanager
+import socket
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -81,7 +83,9 @@ class Store:
             return part
         except FileNotFoundError:
             return None
-        except (OSError, pa.ArrowException, KeyError):
+        except (OSError, pa.ArrowException, KeyError) as error:
+            if getattr(error, "errno", None):  # the file may be sound: no permission, too many open files, …
+                raise StoreError(f"cannot read {path}: {error.strerror}") from None
             path.replace(path.with_suffix(".damaged"))
             return None
 
@@ -93,6 +97,12 @@ class Store:
         row = {"hash": run.hash} | run.to_dict() | {k: result[k] for k in RESULTS}
         row |= {k: provenance[k] for k in PROVENANCE}
         _write(pd.DataFrame([row]), self.path(run.hash))
+
+    def tidy(self) -> None:
+        """Remove what killed processes of this machine left half-written."""
+        for path in self.loose.glob(f"*.{socket.gethostname()}-*.part"):
+            if not _alive(int(path.name.split("-")[-1].removesuffix(".part"))):
+                path.unlink(missing_ok=True)
 
     def pack(self) -> Path:
         """Write all finished runs into the one table that is committed."""
@@ -132,6 +142,16 @@ def read_table(path: Path) -> pd.DataFrame:
         ) from None
 
 
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def load_runs(study: str, profile: str = "cpu") -> pd.DataFrame:
     """A study's committed table as a chapter reads it: one row a run, list columns for curves.
 
@@ -169,18 +189,29 @@ def _schema() -> pa.Schema:
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.part")
+    table = pa.Table.from_pandas(frame[list(COLUMNS)], schema=_schema(), preserve_index=False)
+    table = table.replace_schema_metadata({"format": json.dumps({"scalinglaws-runs": 1})})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+    write_whole(path, buffer.getvalue())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: under a temporary name, synced, renamed.
+
+    Raises StoreError when the disk is full or cannot be written; nothing half-written stays.
+    """
+    partial = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.part")
     try:
-        table = pa.Table.from_pandas(frame[list(COLUMNS)], schema=_schema(), preserve_index=False)
-        table = table.replace_schema_metadata({"format": json.dumps({"scalinglaws-runs": 1})})
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as handle:
-            pq.write_table(table, handle, compression="zstd", write_page_checksum=True)
+            handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise StoreError(
             f"cannot write {path}: {error.strerror or error}; free some space and start the sweep again, "
             "finished runs are kept"

@@ -13,7 +13,7 @@ Every entry of a profile is a grid: lists multiply. Besides the fields of `Run` 
 `shape` (LAYERSxWIDTHxHEADS), `budget` (FLOPs; sets `tokens` to budget/6·N_total), `tokens_per_N`
 (sets `tokens` to that many a non-embedding parameter), `rate_by_shape` (a mapping shape →
 learning rate, or to a list of them), `measurements` (that many held-out evaluations, spaced
-geometrically over the last 10 doublings), `warmup_share` (of the tokens), `warmup_per_N_total`
+geometrically over the last ten doublings), `warmup_share` (of the tokens), `warmup_per_N_total`
 (warm-up tokens a parameter, embeddings counted, at most a quarter of the tokens) and `keep: {tokens: [low, high], steps: [low, high]}`
 (drops the runs outside). `branches` and `evaluate_at` take one list for all runs of the grid.
 """
@@ -21,15 +21,17 @@ geometrically over the last 10 doublings), `warmup_share` (of the tokens), `warm
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass, fields
 from itertools import product
 from pathlib import Path
 
 import yaml
 
+from ..datasets import DataError
 from ..paths import data_file, root
 from .config import ConfigError, Run
-from .corpus import vocabulary
+from .corpus import same_tokens, vocabulary
 
 SPECIAL = (
     "shape", "budget", "tokens_per_N", "rate_by_shape", "measurements", "keep", "warmup_share", "warmup_per_N_total",
@@ -81,10 +83,15 @@ def load(name: str, profile: str = "cpu", path: Path | None = None) -> Study:
     if not isinstance(content, dict):
         raise StudyError(f"{path.name}: must be a mapping with question, defaults and profiles")
     _known(path.name, "", content, ("question", "defaults", "profiles"))
+    for key in ("profiles", "defaults"):
+        if not isinstance(content.get(key) or {}, dict):
+            raise StudyError(f"{path.name}: {key} must be a mapping, got {content[key]!r}")
     grids = (content.get("profiles") or {}).get(profile)
     if not grids:
         have = ", ".join(content.get("profiles") or {})
         raise StudyError(f"{path.name}: no profile {profile!r}; it has: {have}")
+    if not isinstance(grids, list):
+        raise StudyError(f"{path.name}: profile {profile} must be a list of grids")
     runs: dict[str, Run] = {}
     for number, grid in enumerate(grids, 1):
         where = f"{path.name}, {profile}, entry {number}"
@@ -127,6 +134,8 @@ def _expand(entry: dict, where: str) -> list[Run]:
 def _rates(table: dict | None, point: dict, where: str) -> list[dict]:
     if table is None:
         return [{}]
+    if not isinstance(table, dict):
+        raise StudyError(f"{where}: rate_by_shape must map shapes to learning rates, got {table!r}")
     shape = point.get("shape")
     if shape not in table:
         raise StudyError(f"{where}: rate_by_shape has no entry for shape {shape!r}")
@@ -154,7 +163,15 @@ def _run(point: dict, where: str) -> Run:
         for name in ("tokens", "unique_tokens", "warmup"):
             if name in point:
                 point[name] = round(point[name])
-        draft = Run.from_dict({"tokens": 1} | point)
+        for name in TUPLES:
+            if name in point:
+                entries = point[name] if isinstance(point[name], list) else [point[name]]
+                point[name] = [round(_number(e, name, where)) for e in entries]
+        draft = Run.from_dict(
+            {"tokens": 1} | point | dict.fromkeys(TUPLES, ()) | {"patience": 0, "noise_batches": 0}
+        )
+        if draft.transfer:
+            same_tokens(draft.corpus, draft.transfer)
         size = draft.size(vocabulary(draft.corpus))
         if budget is not None:
             point["tokens"] = round(_number(budget, "budget", where) / (6 * size["N_total"]))
@@ -166,18 +183,24 @@ def _run(point: dict, where: str) -> Run:
             warmup = _number(per_parameter, "warmup_per_N_total", where) * size["N_total"]
             point["warmup"] = round(min(warmup, point["tokens"] / 4))
         if measurements:
-            point["evaluate_at"] = spaced(point["tokens"], int(measurements))
+            point["evaluate_at"] = spaced(
+                point["tokens"], round(_number(measurements, "measurements", where))
+            )
         return Run.from_dict(point)
-    except (ConfigError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise StudyError(f"{where}: {error.args[0]} is missing") from None
+    except (ConfigError, DataError, TypeError, OverflowError, AttributeError) as error:
         raise StudyError(f"{where}: {error}") from None
 
 
 def spaced(tokens: int, count: int) -> tuple[int, ...]:
-    """`count` token counts from tokens/2¹⁰ to tokens, spaced geometrically."""
+    """`count` token counts up to `tokens`, spaced geometrically, `count` of them in ten doublings."""
     return tuple(round(tokens * 2 ** (-10 * (1 - (i + 1) / count))) for i in range(count))
 
 
 def _kept(run: Run, keep: dict | None, where: str) -> bool:
+    if not isinstance(keep or {}, dict):
+        raise StudyError(f"{where}: keep takes tokens: [low, high] and steps: [low, high], got {keep!r}")
     for name, bounds in (keep or {}).items():
         if name not in ("tokens", "steps") or not isinstance(bounds, list) or len(bounds) != 2:
             raise StudyError(f"{where}: keep takes tokens: [low, high] and steps: [low, high]")
@@ -190,6 +213,9 @@ def _kept(run: Run, keep: dict | None, where: str) -> bool:
 def _number(value, name: str, where: str) -> float:
     """YAML reads 1e12 as a string; take it as the number it is."""
     try:
-        return float(value)
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError
+        return number
     except (TypeError, ValueError):
         raise StudyError(f"{where}: {name} must be a number, got {value!r}") from None

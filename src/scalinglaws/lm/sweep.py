@@ -46,16 +46,18 @@ class Outcome:
 
 
 def pending(runs, store: Store) -> list[Run]:
-    """The runs that the store does not have yet."""
+    """The runs that the store does not have yet. Clears away what killed processes left."""
+    store.tidy()
     done = store.done()
     return [r for r in runs if r.hash not in done]
 
 
-def jobs(runs: list[Run], rate: dict, device: str = "cpu", compiled: bool | None = None) -> list[Job]:
+def jobs(runs: list[Run], rate: dict, device: str = "cpu", study=None) -> list[Job]:
     """Group runs into jobs, same shapes together, the longest shape first.
 
-    On a GPU up to REPLICAS runs that differ only in learning rate and seed are one job.
-    `compiled` None compiles a shape whose runs together take more than `cost.COMPILE_FROM`.
+    On a GPU up to REPLICAS runs that differ only in learning rate and seed are one job. A shape
+    is compiled if its runs in the whole `study` (default: in `runs`) take more than
+    `cost.COMPILE_FROM`, so that a resumed sweep trains as an undisturbed one would have.
     """
     groups: dict[tuple, list[Run]] = {}
     for i, run in enumerate(runs):
@@ -69,8 +71,12 @@ def jobs(runs: list[Run], rate: dict, device: str = "cpu", compiled: bool | None
     by_key: Counter = Counter()
     for job in result:
         by_key[job.key] += job.seconds
+    whole: Counter = Counter()
+    for run in runs if study is None else study:
+        if cost.shape_key(run) in rate:
+            whole[cost.shape_key(run)] += cost.seconds(run, rate)
     for job in result:
-        job.compiled = by_key[job.key] > cost.COMPILE_FROM if compiled is None else compiled
+        job.compiled = whole[job.key] > cost.COMPILE_FROM
     return sorted(result, key=lambda j: (-by_key[j.key], str(j.key), -j.seconds))
 
 
@@ -78,12 +84,14 @@ def obtain(study: str, profile: str = "cpu", workers: int | None = None) -> pd.D
     """A study's runs as a chapter wants them, one row each (columns as in `store.COLUMNS`).
 
     "cpu" reads the committed table. "smoke" trains the study's toy runs in this process, "gpu"
-    trains the study afresh where there is a GPU; both keep what is finished under _build/runs.
-    Raises StoreError or StudyError with the remedy, RuntimeError if a run failed twice.
+    trains the study afresh, on a GPU if there is one; both keep what is finished under _build/runs.
+    Raises StoreError or StudyError with the remedy, RuntimeError if runs are missing in the end.
     """
-    if profile == "cpu":
-        return load_runs(study)
     asked = load_study(study, profile)
+    wanted = {r.hash for r in asked.runs}
+    if profile == "cpu":
+        table = load_runs(study)
+        return _complete(table[table["hash"].isin(wanted)], wanted, study)
     store = Store(study, profile, root() / "_build" / "runs")
     todo = pending(asked.runs, store)
     if profile == "smoke":
@@ -99,7 +107,15 @@ def obtain(study: str, profile: str = "cpu", workers: int | None = None) -> pd.D
         if outcome.fatal or outcome.failed:
             raise RuntimeError(outcome.fatal or f"runs failed twice: {outcome.failed}")
     table = store.table()
-    return table[table["hash"].isin({r.hash for r in asked.runs})].reset_index(drop=True)
+    return _complete(table[table["hash"].isin(wanted)], wanted, study)
+
+
+def _complete(table: pd.DataFrame, wanted: set[str], study: str) -> pd.DataFrame:
+    if missing := len(wanted - set(table["hash"])):
+        raise RuntimeError(
+            f"{study}: {missing} of {len(wanted)} runs are missing; train them with `make sweep`"
+        )
+    return table.reset_index(drop=True)
 
 
 def train_now(runs: list[Run]) -> pd.DataFrame:
@@ -170,9 +186,15 @@ class _Sweep:
     def _hand_out(self) -> None:
         while self.queue and len(self.workers) < self.size:
             self.workers.append(_Worker(self.store, self.device))
-        for worker in self.workers:
-            if worker.job is None and self.queue:
-                worker.give(self.queue.pop(self._choice(worker)))
+        for worker in [w for w in self.workers if w.job is None]:
+            if not self.queue:
+                return
+            job = self.queue.pop(self._choice(worker))
+            try:
+                worker.give(job)
+            except OSError:  # killed while it had nothing to do: nothing is lost
+                self.workers.remove(worker)
+                self.queue.append(job)
 
     def _choice(self, worker: _Worker) -> int:
         """A job of the worker's last shape, else of a shape no other worker is on, else the first."""

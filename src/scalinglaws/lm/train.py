@@ -14,7 +14,7 @@ import torch
 from . import optimiser, schedule
 from .batches import Batches
 from .config import ConfigError, Run
-from .corpus import open_corpus
+from .corpus import open_corpus, same_tokens
 from .lstm import LSTM
 from .model import Transformer, token_losses
 from .noise import noise_scale
@@ -60,6 +60,8 @@ class Trainer:
                 "replicas may differ in learning_rate and seed only, and cannot stop early one by one"
             )
         self.corpus = open_corpus(self.run.corpus)
+        if self.run.transfer:
+            same_tokens(self.run.corpus, self.run.transfer)
         self.model = build_model(self.run, self.corpus.vocabulary, self.device)
         self.batches = [Batches(r, self.corpus) for r in runs]
         self.flat = torch.stack([self.model.initial(r.seed) for r in runs]).to(self.device)
@@ -92,7 +94,12 @@ class Trainer:
     # -- the run -------------------------------------------------------------------------
 
     def train(self, tick: Callable[[Trainer], None] = lambda trainer: None) -> list[dict]:
-        """Train to the end and return one result a replica; `tick` is called after every step."""
+        """Train to the end and return one result a replica; `tick` is called after every step.
+
+        `loss` is the held-out loss at the end. With `patience` it is the best on the way, and
+        `position_loss`, which nobody measured there, is empty if that was not the last; `D` is
+        what was trained on either way. `branch_loss` has a value for each of the run's `branches`.
+        """
         started = time.monotonic() - self.seconds
         while self.segment < len(self.segments) and any(c.status == "training" for c in self.curves):
             segment = self.segments[self.segment]
@@ -131,7 +138,7 @@ class Trainer:
     def _measure(self, segment: schedule.Segment) -> None:
         """Close the training curve's bucket, check for divergence, evaluate where asked."""
         if segment.branch:
-            self._executor.take_losses()
+            self._executor.losses.zero_()
             return
         if self.step in self._ends or self.step == segment.end:
             self.bucket_loss += self._executor.take_losses()
@@ -217,18 +224,26 @@ class Trainer:
                 curve.status = "finished"
             if not math.isfinite(losses[r]):
                 curve.status = "diverged"
-            best = min(losses[r], curve.best_loss) if run.patience else losses[r]
+            final = {"loss": losses[r], "position_loss": by_position[r]}
+            final["transfer_final"] = transfer[r] if transfer else math.nan
+            if run.patience and curve.best_loss < losses[r]:
+                best = int(np.argmin(curve.evaluation_loss))
+                final = {"loss": curve.best_loss, "position_loss": []}
+                final["transfer_final"] = curve.transfer_loss[best] if transfer else math.nan
+            if curve.status == "diverged":
+                final = {"loss": math.nan, "position_loss": [], "transfer_final": math.nan}
+            if self.run.steps in {self.run.step_of(b) for b in self.run.branches}:
+                curve.branch_tokens.append(tokens)
+                curve.branch_loss.append(final["loss"])
             results.append(
                 {
                     "status": curve.status,
-                    "loss": best if curve.status != "diverged" else math.nan,
+                    **final,
                     **size,
                     "D": tokens,
                     "C": self.run.flops(self.corpus.vocabulary, tokens),
                     "flops": self.run.flops(self.corpus.vocabulary, trained),
                     "steps_trained": self.steps_done,
-                    "position_loss": by_position[r],
-                    "transfer_final": transfer[r] if transfer else math.nan,
                     **{
                         f.name: getattr(curve, f.name)
                         for f in fields(Curves)
@@ -273,7 +288,7 @@ def _executor(trainer: Trainer):
 def loss_function(
     architecture, n_layer, d_model, n_head, d_ffw, context, dropout, vocabulary, precision, compiled, device
 ):
-    """Mean loss [R] of (flat, tokens) for a shape, compiled on demand; kept, so that runs of a shape share it."""
+    """Loss by position [R, context] of (flat, tokens) for a shape, compiled on demand; kept, so that runs of a shape share it."""
     run = Run(
         corpus="",
         architecture=architecture,
@@ -290,7 +305,7 @@ def loss_function(
     model, dtype = build_model(run, vocabulary, device), DTYPES[precision]
 
     def loss(flat: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        return token_losses(model, flat, tokens, dtype, training=True).mean((1, 2))
+        return token_losses(model, flat, tokens, dtype, training=True).mean(1)
 
     if not compiled or architecture == "lstm":
         return loss

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
+from ..datasets import DataError
 from ..provenance import commit, gpu, hardware, packages
 from .config import Run
-from .store import Store
+from .store import Store, StoreError
 
 CHECKPOINT_SECONDS = float(os.environ.get("SCALINGLAWS_CHECKPOINT_SECONDS", "60"))
 """Seconds between checkpoints of a run."""
@@ -38,7 +40,7 @@ def train_runs(
     """Train those of `runs` (replicas of one shape) that are neither done nor held elsewhere; store each.
 
     Resumes from a checkpoint and writes one every minute. Returns the hashes trained. Raises
-    `Stop` from `tick` after a checkpoint, StoreError or OSError when the disk is full.
+    `Stop` from `tick` after a checkpoint, StoreError when the disk is full.
     """
     with ExitStack() as stack:
         mine = [r for r in runs if stack.enter_context(store.claim(r.hash))]
@@ -86,6 +88,9 @@ def _train(runs: list[Run], store: Store, device: str, compiled: bool, tick: Cal
     for run, result in zip(runs, results, strict=True):
         store.put(run, result, facts)
     path.unlink(missing_ok=True)
+    if device != "cpu":
+        del trainer
+        gc.collect()  # trainer and executor hold each other, and with them the graph's memory
     return [r.hash for r in runs]
 
 
@@ -113,12 +118,12 @@ def serve(connection, store: Store, device: str) -> None:
                 connection.send(("done", done))
             except Stop:
                 return
-            except (OSError, ArithmeticError, ValueError, RuntimeError, LookupError) as error:
-                if isinstance(error, BrokenPipeError | EOFError):
-                    return
-                connection.send(("failed", f"{type(error).__name__}: {error}", False))
-            except Exception as error:  # the store, the data: no other run will fare better
+            except (BrokenPipeError, EOFError):
+                return
+            except (StoreError, DataError) as error:  # no other run would fare better
                 connection.send(("failed", str(error), True))
+            except Exception as error:
+                connection.send(("failed", f"{type(error).__name__}: {error}", False))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
