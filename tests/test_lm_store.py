@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +16,7 @@ from scalinglaws import __main__ as cli
 from scalinglaws.lm import runs as views
 from scalinglaws.lm import store as stores
 from scalinglaws.lm import study as studies
+from scalinglaws.lm import sweep as sweeps
 from scalinglaws.lm.config import Run
 from scalinglaws.lm.store import Store, StoreError
 from scalinglaws.lm.train import Trainer
@@ -130,7 +134,56 @@ def test_claims_exclude_each_other(tmp_path, result):
         assert not done
 
 
-def test_load_runs_names_the_remedy(tmp_path, monkeypatch):
+def test_half_written_files_of_dead_processes_are_cleared(tmp_path, result):
+    store = Store("s", "cpu", tmp_path)
+    store.put(RUN, result, FACTS)
+    dead = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True).stdout.strip()
+    leftover = store.loose / f"x.parquet.{socket.gethostname()}-{dead}.part"
+    writing = store.loose / f"x.parquet.{socket.gethostname()}-{os.getpid()}.part"
+    elsewhere = store.loose / f"x.parquet.another-host-{dead}.part"
+    for path in (leftover, writing, elsewhere):
+        path.touch()
+    store.tidy()
+    assert not leftover.exists()
+    assert writing.exists()
+    assert elsewhere.exists()
+    assert store.done() == {RUN.hash}
+
+
+def test_a_file_that_cannot_be_opened_is_not_called_damaged(tmp_path, result, monkeypatch):
+    store = Store("s", "cpu", tmp_path)
+    store.put(RUN, result, FACTS)
+
+    def refuse(*a, **k):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stores.pq, "read_table", refuse)
+        with pytest.raises(StoreError, match="Permission denied"):
+            store.table()
+    assert store.done() == {RUN.hash}
+
+
+def test_views_of_runs_without_a_curve_are_empty(tmp_path, result):
+    store = Store("e", "cpu", tmp_path)
+    store.put(RUN, result | {"curve_tokens": [], "curve_loss": []}, FACTS)
+    table = store.table()
+    assert len(views.as_curves(table)) == len(views.to_reach(table, [3.0])) == len(views.branches(table)) == 0
+    assert list(views.branches(table)) == ["N", "N_total", "D", "loss", "C", "run"]
+    diverged = table.assign(loss=float("nan"))
+    assert len(views.tuned(diverged)) == 0
+    with pytest.raises(ValueError, match="cut corpus"):
+        views.as_curves(table.assign(unique_tokens=100))
+
+
+def test_obtain_asks_for_every_run(monkeypatch):
+    stored = stores.load_runs("isoflop")
+    monkeypatch.setattr(sweeps, "load_runs", lambda name: stored.iloc[1:])
+    with pytest.raises(RuntimeError, match="isoflop: 1 of"):
+        sweeps.obtain("isoflop")
+
+
+def test_load_runs_names_the_remedy():
     with pytest.raises(StoreError, match="sweep nothing --profile cpu"):
         stores.load_runs("nothing")
 
@@ -217,6 +270,13 @@ def test_a_study_multiplies_out(tmp_path):
         ("keep: {tokens", "keep: {token", "keep takes"),
         ("known_entropy", "known_entropie", "no corpus 'known_entropie'"),
         ("  cpu:", "  cpo:", "no profile 'cpu'; it has: cpo"),
+        ("measurements: 4", "measurements: many", "measurements must be a number, got 'many'"),
+        ("measurements: 4", "branches: [1e2, x]", "branches must be a number, got 'x'"),
+        ("tokens: 1e3", "tokens: .inf", "tokens must be a number, got inf"),
+        ("keep: {tokens: [0, 1000]}", "keep: 5", "keep takes"),
+        ("corpus: known_entropy", "corpus: 3", "3"),
+        ("measurements: 4", "transfer: gutenberg", "their tokens mean different things"),
+        ("tokens: 1e3, ", "", "tokens is missing"),
         ("context: 8", "context: eight", "mine.yaml, cpu, entry 1: context = 'eight' must be a whole number"),
     ],
 )  # fmt: skip

@@ -10,10 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scalinglaws.datasets import DataError
 from scalinglaws.lm import checkpoint, optimiser, schedule
+from scalinglaws.lm import executor as executors
 from scalinglaws.lm.batches import Batches, training_tokens
 from scalinglaws.lm.config import ConfigError, Run
 from scalinglaws.lm.corpus import Corpus, open_corpus
+from scalinglaws.lm.model import token_losses
 from scalinglaws.lm.noise import noise_scale
 from scalinglaws.lm.train import Trainer
 
@@ -65,7 +68,8 @@ def test_a_plan_covers_the_trunk_once_and_every_branch(steps, shares, cooldown):
         if s.cooldown_from is not None:
             assert s.cooldown_from <= s.start < s.end
             assert schedule.rate(run.with_(warmup=0), s, s.end) == pytest.approx(run.final_rate)
-    assert schedule.planned_steps(run) == sum(s.end - s.start for s in segments)
+    extra = sum(s.end - s.start for s in segments if s.branch)
+    assert schedule.planned_steps(run) == run.steps + extra
 
 
 @pytest.mark.parametrize("clip", [1e9, 0.01])
@@ -226,6 +230,69 @@ def test_noise_scale_is_unbiased_where_the_truth_is_known():
         noise_scale(np.ones((1, 3)), np.ones(3), b)
 
 
+def test_measured_noise_is_that_of_the_gradients():
+    """|G|² and tr Σ of one state, against the gradients of many single windows."""
+    run = RUN.with_(evaluate_at=(64,), noise_batches=48, tokens=64 * 20, batch=8)
+    trainer = Trainer([run, run.with_(seed=3)])
+    trainer.train()
+    found = trainer.measure_noise()
+    tokens = np.stack([np.concatenate([b.batch(5000 + k) for k in range(100)]) for b in trainer.batches])
+    single = torch.stack(
+        [trainer._executor.gradient(torch.from_numpy(tokens[:, i : i + 1]))[1] for i in range(800)]
+    )
+    centred = single - single.mean(0)
+    trace = centred.square().sum(2).sum(0) / (len(single) - 1)
+    signal = single.mean(0).square().sum(1) - trace / len(single)
+    for r in range(2):
+        assert found["trace"][r] == pytest.approx(float(trace[r]), rel=0.15)
+        assert found["gradient"][r] == pytest.approx(float(signal[r]), rel=0.25)
+
+
+def test_positions_and_transfer_are_what_they_say():
+    run = RUN.with_(transfer="known_entropy", evaluate_at=(64 * 20,), corpus="known_entropy")
+    trainer = Trainer([run])
+    (result,) = trainer.train()
+    windows = torch.from_numpy(trainer.corpus.evaluation(run.evaluation_tokens, run.context))[None]
+    losses = token_losses(trainer.model, trainer.flat, windows)[0].double().mean(0)
+    np.testing.assert_allclose(result["position_loss"], losses, rtol=1e-6)
+    assert result["loss"] == pytest.approx(float(losses[2:].mean()), rel=1e-6)
+    assert result["transfer_final"] == pytest.approx(result["loss"])  # the same corpus, by its other name
+    assert len(result["transfer_loss"]) == 1
+    with pytest.raises(DataError, match="tokens mean different things"):
+        Trainer([RUN.with_(transfer="gutenberg")])
+
+
+def test_the_gpu_step_computes_the_same(monkeypatch):
+    """The captured step, run plainly on the CPU: starts sent by chunk, windows gathered on the device."""
+    runs = [
+        RUN.with_(seed=s, learning_rate=r, unique_tokens=u)
+        for s, r in ((0, 0.01), (1, 0.02))
+        for u in (2048,)
+    ]
+    for pair in (runs, [r.with_(unique_tokens=0) for r in runs]):
+        plain, gathered = Trainer(pair), Trainer(pair)
+        gpu = executors.CUDA(gathered)
+        for step in (0, 1, 63, 64, 65):
+            rates = torch.tensor(optimiser.corrections([0.01, 0.02], step + 1, 0.9, 0.95))
+            plain._executor.step(step, rates)
+            gpu._send(step, rates)
+            gpu._whole_step()
+        torch.testing.assert_close(plain.flat, gathered.flat, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(plain._executor.take_losses(), gpu.take_losses())
+        assert not torch.equal(gathered.flat[0], gathered.flat[1])
+
+
+def test_evaluation_windows_are_never_training_windows():
+    """The source's held-out sample comes from counters that no training step of any seed uses."""
+    corpus = open_corpus("known_entropy")
+    run = RUN.with_(batch=32, context=128)
+    held_out = {row.tobytes() for row in corpus.evaluation(2**18, 128)}
+    for seed in range(4):
+        batches = Batches(run.with_(seed=seed), corpus)
+        seen = {row.tobytes() for step in range(0, 192, 16) for row in batches.batch(step)}
+        assert not seen & held_out
+
+
 def test_micro_batches_sum_to_the_batch(monkeypatch):
     run = RUN.with_(batch=12)
     trainer = Trainer([run])
@@ -281,6 +348,13 @@ def test_a_cut_corpus_has_that_many_tokens_from_all_over():
         ({"branches": (64,)}, "need schedule 'wsd'"),
         ({"tokens": 0}, "tokens = 0"),
         ({"evaluation_tokens": 3}, "evaluation_tokens = 3"),
+        ({"noise_batches": 1, "evaluate_at": (64,)}, "noise_batches = 1 must be at least 2"),
+        ({"noise_batches": 4}, "noise_batches = 4 needs evaluate_at"),
+        ({"patience": 4}, "patience = 4 needs evaluate_at"),
+        ({"weight_decay": -0.1}, "weight_decay = -0.1 must not be negative"),
+        ({"beta2": 1.0}, "beta2 = 1.0 must be in [0, 1)"),
+        ({"tokens": 1.5}, "tokens = 1.5 must be a whole number"),
+        ({"corpus": 3}, "corpus = 3 must be text"),
     ],
 )
 def test_a_run_that_cannot_be_trained_names_the_field(changes, message):
@@ -294,6 +368,7 @@ def test_hash_names_the_content_and_survives_new_defaults():
     assert RUN.hash == Run.from_dict(RUN.to_dict()).hash
     assert RUN.hash != RUN.with_(seed=1).hash
     assert RUN.with_(d_ffw=32).hash == RUN.hash  # the default, written out
+    assert RUN.with_(tokens=np.int64(RUN.tokens)).hash == RUN.hash
     assert RUN.with_(evaluate_at=[640, 64]).hash == RUN.with_(evaluate_at=(64, 640)).hash
     with pytest.raises(ConfigError, match="unknown field 'lr'"):
         Run.from_dict({"lr": 1})

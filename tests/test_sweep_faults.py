@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -143,7 +144,7 @@ def test_ctrl_c_keeps_what_is_in_flight(study, undisturbed, tmp_path):
     _, error = process.communicate(timeout=60)
     if process.returncode == 130:
         assert "the same command goes on where this left off" in error
-        assert list(tmp_path.rglob("*.ckpt")) or list(tmp_path.rglob("*.parquet"))
+        assert list(tmp_path.rglob("*.ckpt"))  # the interval is 1000 s: only the interruption wrote it
     else:  # it was done before the signal came
         assert process.returncode == 0
     assert "Traceback" not in error
@@ -169,7 +170,7 @@ def test_truncated_checkpoints_and_damaged_runs(study, undisturbed, tmp_path):
         damaged += 1
     runs = sorted(tmp_path.rglob("*-cpu/*.parquet"))
     runs[0].write_bytes(runs[0].read_bytes()[:-100])
-    assert damaged + len(runs) >= 2
+    assert damaged > 0
     finish(study, tmp_path)
     pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
 
@@ -181,13 +182,17 @@ def test_two_sweeps_at_once_share_the_work(study, undisturbed, tmp_path):
         )
         for _ in range(2)
     ]  # fmt: skip
+    trained = 0
     for process in both:
-        _, error = process.communicate(timeout=300)
+        out, error = process.communicate(timeout=300)
         assert process.returncode == 0, error
+        trained += int(re.search(r"trained now: (\d+)", out)[1])
+    assert trained == 7  # together, each run once
     pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
 
 
-def test_a_full_disk_stops_in_one_line_and_loses_nothing(study, undisturbed, tmp_path):
+@pytest.mark.parametrize("checkpoint", ["1000", "0.05"], ids=["while storing", "while checkpointing"])
+def test_a_full_disk_stops_in_one_line_and_loses_nothing(study, undisturbed, tmp_path, checkpoint):
     """A file system of its own, so small that a few runs fill it; then the same runs with room."""
     small = tmp_path / "small"
     small.mkdir()

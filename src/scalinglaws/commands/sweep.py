@@ -126,6 +126,7 @@ def _report(store, outcome) -> int:
     if len(table):
         store.pack()
     diverged = int((table["status"] == "diverged").sum())
+    print(f"trained now: {len(outcome.trained)}")
     print(
         f"stored: {len(table)} runs in {store.table_path.name}"
         + (f", {diverged} of them diverged" if diverged else "")

@@ -82,7 +82,7 @@ class CUDA(_Executor):
         self.data = self._corpora()
         self.chunk: tuple[int, torch.Tensor | None] = (-1, None)
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.side = torch.cuda.Stream()
+        self.side: torch.cuda.Stream | None = None
         self.warm = 0
 
     def _corpora(self) -> list[torch.Tensor]:
@@ -122,6 +122,7 @@ class CUDA(_Executor):
         elif self.trainer.run.dropout:  # a captured graph would drop the same units at every step
             self._whole_step()
         elif self.warm < WARM_UP:
+            self.side = self.side or torch.cuda.Stream()
             self.side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self.side):
                 self._whole_step()
