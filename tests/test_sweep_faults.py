@@ -206,7 +206,7 @@ def test_a_full_disk_stops_in_one_line_and_loses_nothing(study, undisturbed, tmp
         ["unshare", "-rm", "sh", "-c", script],
         capture_output=True,
         text=True,
-        env=environment("1000"),
+        env=environment(checkpoint),
         timeout=300,
     )
     if done.returncode == 77 or "unshare" in done.stderr:
