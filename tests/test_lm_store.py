@@ -189,7 +189,7 @@ def test_load_runs_names_the_remedy():
 
 
 @pytest.mark.parametrize("name", studies.names())
-@pytest.mark.parametrize("profile", ["smoke", "cpu"])
+@pytest.mark.parametrize("profile", ["smoke", "cpu", "gpu"])
 def test_committed_studies_load(name, profile):
     study = studies.load(name, profile)
     assert study.question.endswith("?")
