@@ -20,7 +20,7 @@ setup: $(READY) ## install the locked environment into .venv (done by the other 
 book: $(READY) ## execute what changed, check the claims, render the site (PROFILE=smoke|cpu|gpu)
 	@$(PY) -m scalinglaws book --profile $(PROFILE)
 test: $(READY) ## run the tests
-	@$(PY) -m pytest --ignore=tests/bench -n auto --dist loadgroup --cov=scalinglaws --cov-fail-under=$(COVERAGE) --cov-report=term:skip-covered
+	@$(PY) -m pytest --ignore=tests/bench -n auto --dist loadfile --cov=scalinglaws --cov-fail-under=$(COVERAGE) --cov-report=term:skip-covered
 lint: $(READY) ## check code, notebooks, spelling and the workflow
 	@$(PY) -m scalinglaws lint
 serve: $(READY) ## serve the site on http://localhost:8000

@@ -4,6 +4,9 @@
 set -eu
 folder=$1
 if [ "${2:-}" = stop ]; then
+  export SLURM_CONF="$folder/slurm.conf"
+  scancel --user=root 2>/dev/null || true
+  for i in $(seq 20); do [ -z "$(squeue -h 2>/dev/null)" ] && break; sleep 0.5; done
   for name in slurmd slurmctld munged; do
     [ -f "$folder/$name.pid" ] && kill "$(cat "$folder/$name.pid")" 2>/dev/null || true
   done

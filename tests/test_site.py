@@ -25,7 +25,7 @@ from scalinglaws.paths import root
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 REASON = "no Chromium found (Debian: apt-get install chromium)"
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("site")]
+pytestmark = pytest.mark.browser
 PAGES = ["book/index.html", "book/chapters/chinchilla.html", "book/scorecard.html", "book/reproduce.html",
          "book/notation.html", "book/glossary.html", "book/bibliography.html"]  # fmt: skip
 

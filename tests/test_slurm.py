@@ -15,8 +15,6 @@ import pytest
 
 from scalinglaws.lm.store import PROVENANCE, Store
 
-pytestmark = pytest.mark.xdist_group("slurm")
-
 STUDY = """
 question: does a cluster give the same?
 defaults: {corpus: known_entropy, context: 16, batch: 8, evaluation_tokens: 3200, precision: fp32}
@@ -107,6 +105,7 @@ def test_ctrl_c_leaves_the_jobs_running(slurm, study, tmp_path):
     process = subprocess.Popen(
         command(study, tmp_path, "--on", "slurm", "--tasks", "2", "--minutes", "5"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(slurm),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     )  # fmt: skip
     for line in process.stdout:
         if "submitted job array" in line:

@@ -21,8 +21,6 @@ import pytest
 from scalinglaws.lm import study as studies
 from scalinglaws.lm.store import PROVENANCE, Store
 
-pytestmark = pytest.mark.xdist_group("sweeps")
-
 STUDY = """
 question: does it survive?
 defaults: {corpus: known_entropy, context: 16, batch: 8, evaluation_tokens: 3200, precision: fp32, learning_rate: 0.01}
@@ -135,19 +133,17 @@ def test_ctrl_c_keeps_what_is_in_flight(study, undisturbed, tmp_path):
     process = subprocess.Popen(
         command(study, tmp_path), env=environment("1000"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not list(tmp_path.rglob("*.lock")):
         time.sleep(0.02)
-    time.sleep(1.5)
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=60)
-    if process.returncode == 130:
-        assert "the same command goes on where this left off" in error
-        assert list(tmp_path.rglob("*.ckpt"))  # the interval is 1000 s: only the interruption wrote it
-    else:  # it was done before the signal came
-        assert process.returncode == 0
+    assert process.returncode == 130, error
+    assert "the same command goes on where this left off" in error
     assert "Traceback" not in error
+    assert list(tmp_path.rglob("*.ckpt"))  # the interval is 1000 s: only the interruption wrote it
     finish(study, tmp_path)
     pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
 

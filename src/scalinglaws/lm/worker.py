@@ -16,6 +16,8 @@ from .store import Store, StoreError
 
 CHECKPOINT_SECONDS = float(os.environ.get("SCALINGLAWS_CHECKPOINT_SECONDS", "60"))
 """Seconds between checkpoints of a run."""
+LISTEN_SECONDS = 0.2
+"""How often a training worker looks at its pipe."""
 ENVIRONMENT = {
     # One thread a process: several processes use the cores better than one small model does.
     "OMP_NUM_THREADS": "1",
@@ -133,7 +135,7 @@ def _ticker(connection) -> Callable:
 
     def tick(trainer) -> None:
         nonlocal last
-        if time.monotonic() - last < 1.0:
+        if time.monotonic() - last < LISTEN_SECONDS:
             return
         last = time.monotonic()
         from .schedule import planned_steps
