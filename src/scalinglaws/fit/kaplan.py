@@ -37,11 +37,7 @@ def fit_power(X, loss, *, weights=None, groups=None) -> Fit:
         with np.errstate(over="ignore", divide="ignore"):
             return {"alpha": -slope, "scale": np.exp(centre - height / slope), "height": np.exp(height)}
 
-    p = _first(refit, weights, len(x))
-    law = PowerLaw(p["alpha"], p["scale"])
-    residual = y - np.log(law.predict(np.exp(x)))
-    w = np.ones(len(x)) if weights is None else np.asarray(weights, float)
-    return Fit("power", law, p, float(w @ residual**2), "converged", len(x), refit=refit, groups=groups)
+    return _straight("power", lambda p: PowerLaw(p["alpha"], p["scale"]), x, y, refit, weights, groups)
 
 
 def fit_nd(N, D, loss, *, weights=None) -> Fit:
@@ -133,16 +129,18 @@ def fit_critical_batch(loss, B_crit, *, weights=None) -> Fit:
         with np.errstate(over="ignore", divide="ignore"):
             return {"B_star": np.exp(height), "alpha_B": -1 / slope, "power": -slope}
 
-    p = _first(refit, weights, len(x))
-    law = CriticalBatch(p["B_star"], p["alpha_B"])
-    residual = y - np.log(law.predict(np.exp(x)))
+    return _straight(
+        "critical batch", lambda p: CriticalBatch(p["B_star"], p["alpha_B"]), x, y, refit, weights
+    )
+
+
+def _straight(method, law_of: Callable, x, y, refit, weights, groups=None) -> Fit:
+    """The fit of a law that is a line in logarithms: x and y are logs, `refit` solves for any weights."""
     w = np.ones(len(x)) if weights is None else np.asarray(weights, float)
-    return Fit("critical batch", law, p, float(w @ residual**2), "converged", len(x), refit=refit)
-
-
-def _first(refit: Callable[[np.ndarray], Parameters], weights, n: int) -> dict[str, float]:
-    w = np.ones(n) if weights is None else np.asarray(weights, float)
-    return {k: float(v[0]) for k, v in refit(w[None]).items()}
+    p = {k: float(v[0]) for k, v in refit(w[None]).items()}
+    law = law_of(p)
+    residual = y - np.log(law.predict(np.exp(x)))
+    return Fit(method, law, p, float(w @ residual**2), "converged", len(x), refit=refit, groups=groups)
 
 
 def _nonlinear(method, residual, starts, named, law, size, n, weights, rates, groups=None) -> Fit:

@@ -39,9 +39,8 @@ def tuned(table: pd.DataFrame) -> pd.DataFrame:
 
 def as_runs(table: pd.DataFrame, count: str = "total") -> pd.DataFrame:
     """N, D, loss, C (6·N_total·D) of each run. Raises KeyError for another `count` than those of `COUNTS`."""
-    frame = table.rename(columns={COUNTS[count]: "counted"})
-    return pd.DataFrame({"N": frame["counted"].astype(float), "D": table["D"].astype(float),
-                         "loss": table["loss"], "C": table["C"]})  # fmt: skip
+    columns = {"N": table[COUNTS[count]].astype(float), "D": table["D"].astype(float)}
+    return pd.DataFrame(columns | {"loss": table["loss"], "C": table["C"]})
 
 
 def as_curves(table: pd.DataFrame, count: str = "total", least_tokens: float = 0.02) -> pd.DataFrame:
@@ -66,13 +65,6 @@ def as_curves(table: pd.DataFrame, count: str = "total", least_tokens: float = 0
         part["C"] = 6.0 * row.N_total * D
         parts.append(part[["N", "D", "loss", "C", "run"]])
     return pd.concat(parts[1:] or parts, ignore_index=True)
-
-
-def shape_names(table: pd.DataFrame) -> pd.Series:
-    """LAYERSxWIDTHxHEADS of each run."""
-    return (
-        table["n_layer"].astype(str) + "x" + table["d_model"].astype(str) + "x" + table["n_head"].astype(str)
-    )
 
 
 def branches(table: pd.DataFrame) -> pd.DataFrame:

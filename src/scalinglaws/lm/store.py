@@ -1,7 +1,7 @@
 """The run store: one finished run is one small Parquet file, written whole or not at all.
 
-STORE/STUDY/runs/HASH.parquet holds one row: the run's fields, its results, and where, when and
-on what it was computed. STORE/STUDY.parquet is the same rows in one table, the form that is
+STORE/STUDY-PROFILE/HASH.parquet holds one row: the run's fields, its results, and where, when and
+on what it was computed. STORE/STUDY-PROFILE.parquet is the same rows in one table, the form that is
 committed and that chapters read. What is done is the union of both, so that a study goes on
 from a fresh clone; a run in both counts once, because a row's key is its run's hash.
 """
@@ -60,7 +60,7 @@ class Store:
     def table(self) -> pd.DataFrame:
         """All finished runs, one row each, ordered by hash; columns as in `COLUMNS`.
 
-        Raises StoreError if the committed table is damaged and nothing else holds its runs.
+        Raises StoreError if the committed table is damaged.
         """
         parts = []
         if self.table_path.is_file():
