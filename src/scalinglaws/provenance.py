@@ -20,12 +20,15 @@ _started = time.monotonic()
 
 @cache
 def commit() -> str:
-    """The checkout's commit, 12 digits, with "+changes" if tracked files differ; "unknown" outside git."""
+    """The checkout's commit, 12 digits, with "+changes" if tracked files differ.
+
+    A copy without its history is told by SCALINGLAWS_COMMIT; else it is "unknown".
+    """
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
         return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError, FileNotFoundError):
-        return "unknown"
+        return os.environ.get("SCALINGLAWS_COMMIT", "unknown")
 
 
 def _git(*arguments: str) -> str:

@@ -1,7 +1,7 @@
 """Tokens a second of the engine and of a plain loop, on the device at hand.
 
-`python tests/bench/lm_speed.py plain|engine SHAPE SECONDS [DEVICE [REPLICAS]]` prints one JSON
-line. The plain loop is what one would write first: one model as an `nn.Module` in float32, the
+`python tests/bench/lm_speed.py plain|engine SHAPE SECONDS [DEVICE [REPLICAS [BATCH]]]` prints one
+JSON line, `… matmul` the rate of large bf16 products on the GPU. The plain loop is what one would write first: one model as an `nn.Module` in float32, the
 fused attention of PyTorch, its AdamW, batches stacked in NumPy, PyTorch's default threads.
 """
 
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-CONTEXT, BATCH, VOCABULARY = 128, 32, 256
+CONTEXT, VOCABULARY = 128, 256
 
 
 class Block(nn.Module):
@@ -70,7 +70,7 @@ def timed(step, seconds, tokens, synchronise) -> float:
     return done * tokens / (time.perf_counter() - started)
 
 
-def plain(shape, seconds, device):
+def plain(shape, seconds, device, batch=32):
     """The plain loop."""
     torch.manual_seed(0)
     model = Plain(*shape).to(device)
@@ -79,7 +79,7 @@ def plain(shape, seconds, device):
     rng = np.random.default_rng(1)
 
     def step():
-        starts = rng.integers(0, len(data) - CONTEXT - 1, BATCH)
+        starts = rng.integers(0, len(data) - CONTEXT - 1, batch)
         windows = np.stack([data[i : i + CONTEXT + 1].astype(np.int64) for i in starts])
         loss = model(torch.from_numpy(windows).to(device))
         optimiser.zero_grad()
@@ -88,11 +88,11 @@ def plain(shape, seconds, device):
         optimiser.step()
 
     return timed(
-        step, seconds, BATCH * CONTEXT, lambda: torch.cuda.synchronize() if device == "cuda" else None
+        step, seconds, batch * CONTEXT, lambda: torch.cuda.synchronize() if device == "cuda" else None
     )
 
 
-def engine(shape, seconds, device, replicas):
+def engine(shape, seconds, device, replicas, batch=32):
     """The engine's step, compiled on a CPU, captured with its replicas stacked on a GPU."""
     from scalinglaws.lm import train
     from scalinglaws.lm.config import Run
@@ -102,13 +102,13 @@ def engine(shape, seconds, device, replicas):
     train.open_corpus = lambda name: Corpus("random", VOCABULARY, data, data)
     run = Run(
         corpus="random", n_layer=shape[0], d_model=shape[1], n_head=shape[2], tokens=10**9, learning_rate=0.003,
-        context=CONTEXT, batch=BATCH,
+        context=CONTEXT, batch=batch,
     )  # fmt: skip
     trainer = train.Trainer([run.with_(seed=s) for s in range(replicas)], device, compiled=True)
     return timed(
         trainer._train_step,
         seconds,
-        BATCH * CONTEXT * replicas,
+        batch * CONTEXT * replicas,
         lambda: torch.cuda.synchronize() if device == "cuda" else None,
     )
 
@@ -120,20 +120,35 @@ def matmul_rate(seconds=2.0) -> float:
     return products * 2 * 8192**3
 
 
-if __name__ == "__main__":
+def _numbers(given: list[str]) -> tuple[int, int]:
+    """Replicas and batch, 1 and 32 where not given."""
+    numbers = [int(x) for x in given]
+    return tuple(numbers + [1, 32][len(numbers) :])
+
+
+def main() -> None:
+    """The command line."""
+    if sys.argv[1] == "matmul":
+        print(json.dumps({"flops_per_second": matmul_rate()}))
+        return
     which, shape, seconds, *rest = sys.argv[1:]
-    device, replicas = rest[0] if rest else "cpu", int(rest[1]) if len(rest) > 1 else 1
+    device, replicas, batch = rest[0] if rest else "cpu", *_numbers(rest[1:])
     size = tuple(int(part) for part in shape.split("x"))
     if which == "engine" and device == "cpu":
         torch.set_num_threads(1)
-    rate = (
-        plain(size, float(seconds), device)
-        if which == "plain"
-        else engine(size, float(seconds), device, replicas)
-    )
+    started = time.perf_counter()
+    if which == "plain":
+        rate = plain(size, float(seconds), device, batch)
+    else:
+        rate = engine(size, float(seconds), device, replicas, batch)
     peak = (
         torch.cuda.max_memory_allocated() / 2**20
         if device == "cuda"
         else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     )
-    print(json.dumps({"tokens_per_second": rate, "peak_mib": peak}))
+    start_up = time.perf_counter() - started - float(seconds)
+    print(json.dumps({"tokens_per_second": rate, "peak_mib": peak, "start_up_seconds": start_up}))
+
+
+if __name__ == "__main__":
+    main()

@@ -70,6 +70,7 @@ class CUDA(_Executor):
 
     The corpus lies on the GPU and windows are gathered there; a step sends learning rates only,
     window starts travel once in `CHUNK` steps, losses come back where a bucket of the curve ends.
+    A replay draws from the generator as it stands, so dropout is seeded step by step as on a CPU.
     """
 
     def __init__(self, trainer: Trainer):
@@ -119,8 +120,6 @@ class CUDA(_Executor):
         self._send(step, rates)
         if self.graph is not None:
             self.graph.replay()
-        elif self.trainer.run.dropout:  # a captured graph would drop the same units at every step
-            self._whole_step()
         elif self.warm < WARM_UP:
             self.side = self.side or torch.cuda.Stream()
             self.side.wait_stream(torch.cuda.current_stream())

@@ -140,5 +140,10 @@ def matmul(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
 def embed(tokens: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     """Rows of each replica's own table [R, V, d] for tokens [R, B, T]."""
     R, V, d = table.shape
+    if table.is_cuda:
+        # The same rows by a product: its backward pass is a product too, where summing the gradients
+        # of a frequent byte one by one would take longer than the rest of a small model's step.
+        chosen = (tokens[..., None] == torch.arange(V, device=tokens.device)).to(table.dtype)
+        return torch.bmm(chosen.view(R, -1, V), table).view(*tokens.shape, d)
     shift = torch.arange(R, device=tokens.device)[:, None, None] * V
     return F.embedding(tokens + shift, table.reshape(R * V, d))
