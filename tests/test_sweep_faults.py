@@ -129,7 +129,9 @@ def test_a_killed_worker_is_replaced(study, undisturbed, tmp_path):
     pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
 
 
-def test_ctrl_c_keeps_what_is_in_flight(study, undisturbed, tmp_path):
+@pytest.mark.parametrize("number, times", [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
+def test_an_interrupt_keeps_what_is_in_flight(study, undisturbed, tmp_path, number, times):
+    """Ctrl-C, and the end of a batch job, which often comes twice and to every process."""
     process = subprocess.Popen(
         command(study, tmp_path), env=environment("1000"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
@@ -138,11 +140,14 @@ def test_ctrl_c_keeps_what_is_in_flight(study, undisturbed, tmp_path):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not list(tmp_path.rglob("*.lock")):
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    for _ in range(times):
+        os.killpg(process.pid, number)
+        time.sleep(0.05)
+    out, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert "the same command goes on where this left off" in error
     assert "Traceback" not in error
+    assert "in endure-cpu.parquet" in out or "stored: 0" in out
     assert list(tmp_path.rglob("*.ckpt"))  # the interval is 1000 s: only the interruption wrote it
     finish(study, tmp_path)
     pd.testing.assert_frame_equal(table(tmp_path), undisturbed)

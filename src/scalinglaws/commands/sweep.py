@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -102,7 +101,6 @@ def _sweep(options, study, device: str) -> int:
             raise UserError(str(error)) from None
     else:
         todo = sweep.jobs(todo, rate, device, study.runs)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's end is a Ctrl-C too
         form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of work [{elapsed}<{remaining}]"
         with tqdm(total=price.seconds, desc=study.name, bar_format=form, mininterval=2, disable=None) as bar:
             outcome = sweep.sweep(todo, store, workers, device, bar)

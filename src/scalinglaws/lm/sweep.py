@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import os
+import signal
+import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
@@ -129,6 +132,30 @@ def train_now(runs: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@contextmanager
+def _one_interrupt():
+    """SIGINT and SIGTERM raise KeyboardInterrupt once; after that nothing disturbs the checkpoints.
+
+    Batch systems and terminals often send a signal twice. Where SIGINT is ignored (nohup), it stays so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    mine = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+
+    def interrupt(number, frame):
+        for n in mine:
+            signal.signal(n, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = [signal.signal(n, interrupt) for n in mine]
+    try:
+        yield
+    finally:
+        for n, handler in zip(mine, before, strict=True):
+            signal.signal(n, handler)
+
+
 class _Worker:
     def __init__(self, store: Store, device: str):
         context = mp.get_context("spawn")
@@ -168,16 +195,17 @@ class _Sweep:
         """The loop: hand out, listen, replace, until nothing is left."""
         kept = {k: os.environ.get(k) for k in ENVIRONMENT}
         os.environ.update(ENVIRONMENT)  # the workers inherit it
-        try:
-            while (self.queue or self._busy()) and not self.outcome.fatal:
-                self._hand_out()
-                self._listen()
-        except KeyboardInterrupt:
-            self.outcome.interrupted = True
-        finally:
-            self._close()
-            for name, value in kept.items():
-                os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+        with _one_interrupt():
+            try:
+                while (self.queue or self._busy()) and not self.outcome.fatal:
+                    self._hand_out()
+                    self._listen()
+            except KeyboardInterrupt:
+                self.outcome.interrupted = True
+            finally:
+                self._close()
+                for name, value in kept.items():
+                    os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
         return self.outcome
 
     def _busy(self) -> list[_Worker]:

@@ -104,6 +104,8 @@ def serve(connection, store: Store, device: str) -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    stopping = _Stopping()
+    signal.signal(signal.SIGTERM, stopping.set)
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -113,9 +115,10 @@ def serve(connection, store: Store, device: str) -> None:
             if message == "stop":
                 return
             runs, compiled = message
+            stopping.training = True
             try:
                 done = train_runs(
-                    [Run.from_dict(r) for r in runs], store, device, compiled, _ticker(connection)
+                    [Run.from_dict(r) for r in runs], store, device, compiled, _ticker(connection, stopping)
                 )
                 connection.send(("done", done))
             except Stop:
@@ -126,11 +129,23 @@ def serve(connection, store: Store, device: str) -> None:
                 connection.send(("failed", str(error), True))
             except Exception as error:
                 connection.send(("failed", f"{type(error).__name__}: {error}", False))
+            stopping.training = False
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
-def _ticker(connection) -> Callable:
+class _Stopping:
+    """A worker's answer to SIGTERM: end at once when idle, after a checkpoint when training."""
+
+    asked = training = False
+
+    def set(self, number, frame) -> None:
+        if not self.training:
+            raise SystemExit(143)
+        self.asked = True
+
+
+def _ticker(connection, stopping: _Stopping) -> Callable:
     last = time.monotonic()
 
     def tick(trainer) -> None:
@@ -141,7 +156,7 @@ def _ticker(connection) -> Callable:
         from .schedule import planned_steps
 
         try:
-            if connection.poll():  # "stop", or the parent's end of the pipe is gone
+            if stopping.asked or connection.poll():  # "stop", or the parent's end of the pipe is gone
                 raise Stop
             connection.send(("progress", trainer.steps_done / planned_steps(trainer.run)))
         except (EOFError, BrokenPipeError, ConnectionResetError):
