@@ -178,7 +178,7 @@ def test_views_of_runs_without_a_curve_are_empty(tmp_path, result):
 
 def test_obtain_asks_for_every_run(monkeypatch):
     stored = stores.load_runs("isoflop")
-    monkeypatch.setattr(sweeps, "load_runs", lambda name: stored.iloc[1:])
+    monkeypatch.setattr(sweeps, "load_runs", lambda name, profile: stored.iloc[1:])
     with pytest.raises(RuntimeError, match="isoflop: 1 of"):
         sweeps.obtain("isoflop")
 
@@ -196,30 +196,54 @@ def test_committed_studies_load(name, profile):
     assert len({r.hash for r in study.runs}) == len(study.runs) >= 2
 
 
-def chapters_use(name):
-    return any(f'obtain("{name}"' in p.read_text(encoding="utf-8") for p in (ROOT / "notebooks").glob("*.md"))
+def chapters_use(name, profile):
+    """Whether a chapter reads the committed table of a study."""
+    asks = [f'load_runs("{name}", "{profile}"'] + ([f'obtain("{name}"'] if profile == "cpu" else [])
+    texts = [p.read_text(encoding="utf-8") for p in (ROOT / "notebooks").glob("*.md")]
+    return any(ask in text for ask in asks for text in texts)
 
 
 @pytest.mark.parametrize("name", studies.names())
-def test_committed_tables_hold_what_the_study_asks_for(name):
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_committed_tables_hold_what_the_study_asks_for(name, profile):
     """Every stored run is one the study file asks for, ended, with its provenance; a chapter needs them all."""
-    store = Store(name, "cpu")
-    asked = {r.hash for r in studies.load(name).runs}
+    store = Store(name, profile)
+    asked = {r.hash for r in studies.load(name, profile).runs}
     if not store.table_path.exists():
-        assert not chapters_use(name), f"a chapter reads {name}, whose runs are not stored"
+        assert not chapters_use(name, profile), f"a chapter reads {name}, whose runs are not stored"
         return
     table = stores.read_table(store.table_path)
     assert len(table) > 0
     assert set(table["hash"]) <= asked
-    if chapters_use(name):
+    if chapters_use(name, profile):
         assert set(table["hash"]) == asked
     assert table["status"].isin(["finished", "stopped early", "diverged"]).all()
     assert (table["commit"].str.len() >= 12).all()
     assert not table["commit"].str.contains("changes").any()
+    assert ((table["gpu"] != "") == (profile == "gpu")).all()
     for row in table.sample(5, random_state=0).itertuples():
         fields = {k: getattr(row, k) for k in RUN.to_dict()}
         fields = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in fields.items()}
         assert Run.from_dict(fields).hash == row.hash
+
+
+def test_the_gpu_profile_begins_with_the_committed_table(tmp_path, monkeypatch):
+    """What is stored is read, what is missing is trained and kept under _build, nothing twice."""
+    (tmp_path / "data" / "studies").mkdir(parents=True)
+    (tmp_path / "data" / "registry.toml").touch()
+    (tmp_path / "data" / "studies" / "mini.yaml").write_text(
+        "question: q?\ndefaults: {corpus: known_entropy, context: 8, batch: 2, evaluation_tokens: 80, tokens: 320}\n"
+        "profiles:\n  gpu:\n    - {shape: 1x4x1, learning_rate: [0.01, 0.02]}\n"
+    )
+    monkeypatch.setenv("SCALINGLAWS_ROOT", str(tmp_path))
+    first, second = studies.load("mini", "gpu").runs
+    store = Store("mini", "gpu")
+    sweeps.train_runs([first], store)
+    store.pack()
+    committed = store.table()
+    assert set(sweeps.obtain("mini", "gpu", workers=1)["hash"]) == {first.hash, second.hash}
+    assert Store("mini", "gpu", tmp_path / "_build" / "runs").done() == {second.hash}
+    pd.testing.assert_frame_equal(store.table(), committed)
 
 
 ROOT = Path(__file__).resolve().parents[1]

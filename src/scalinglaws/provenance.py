@@ -28,7 +28,7 @@ def commit() -> str:
         head = _git("rev-parse", "--short=12", "HEAD")
         return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError, FileNotFoundError):
-        return os.environ.get("SCALINGLAWS_COMMIT", "unknown")
+        return os.environ.get("SCALINGLAWS_COMMIT", "unknown")[:12]
 
 
 def _git(*arguments: str) -> str:

@@ -26,7 +26,7 @@ def register(commands) -> None:
     p.add_argument(
         "--dry-run", action="store_true", help="print what is missing and what it costs, then stop"
     )
-    p.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core; one on a GPU)")
+    p.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core; four on a GPU)")
     p.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda for the gpu profile, else cpu")
     p.add_argument("--store", type=Path, metavar="FOLDER", help="default: data/runs of the checkout")
     p.add_argument("--minutes", type=int, default=240, help="Slurm: time limit of a task (default: 240)")
@@ -81,7 +81,7 @@ def _sweep(options, study, device: str) -> int:
         return _report(store, sweep.Outcome())
     for name in sorted({r.corpus for r in todo} | {r.transfer for r in todo if r.transfer}):
         open_corpus(name)
-    workers = options.workers or (1 if device == "cuda" else os.cpu_count() or 1)
+    workers = options.workers or (sweep.GPU_WORKERS if device == "cuda" else os.cpu_count() or 1)
     rate = _rates(todo, store, device)
     price = cost.total(todo, rate)
     spread = options.tasks if options.on == "slurm" else workers

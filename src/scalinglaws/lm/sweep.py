@@ -17,12 +17,14 @@ import pandas as pd
 from ..paths import root
 from . import cost
 from .config import Run
-from .store import Store, load_runs
+from .store import COLUMNS, Store, StoreError, load_runs
 from .study import load as load_study
 from .worker import ENVIRONMENT, serve, train_runs
 
 REPLICAS = 16
 """Most models trained as one program on a GPU."""
+GPU_WORKERS = 4
+"""Processes on one GPU: while one compiles, evaluates or starts, the others train."""
 
 
 @dataclass
@@ -86,17 +88,18 @@ def jobs(runs: list[Run], rate: dict, device: str = "cpu", study=None) -> list[J
 def obtain(study: str, profile: str = "cpu", workers: int | None = None) -> pd.DataFrame:
     """A study's runs as a chapter wants them, one row each (columns as in `store.COLUMNS`).
 
-    "cpu" reads the committed table. "smoke" trains the study's toy runs in this process, "gpu"
-    trains the study afresh, on a GPU if there is one; both keep what is finished under _build/runs.
+    "cpu" reads the committed table. "gpu" does too where there is one, and trains what it lacks,
+    on a GPU if there is one; "smoke" trains the study's toy runs in this process. Both keep what
+    is finished under _build/runs.
     Raises StoreError or StudyError with the remedy, RuntimeError if runs are missing in the end.
     """
     asked = load_study(study, profile)
     wanted = {r.hash for r in asked.runs}
-    if profile == "cpu":
-        table = load_runs(study)
+    table = _committed(study, profile)
+    if profile == "cpu" or wanted <= set(table["hash"]):
         return _complete(table[table["hash"].isin(wanted)], wanted, study)
     store = Store(study, profile, root() / "_build" / "runs")
-    todo = pending(asked.runs, store)
+    todo = pending([r for r in asked.runs if r.hash not in set(table["hash"])], store)
     if profile == "smoke":
         for run in todo:
             train_runs([run], store)
@@ -105,12 +108,24 @@ def obtain(study: str, profile: str = "cpu", workers: int | None = None) -> pd.D
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         rate = cost.rates(todo, store.table(), measure=lambda r: cost.seconds_per_token(r, device))
-        size = workers or (1 if device == "cuda" else os.cpu_count() or 1)
+        size = workers or (GPU_WORKERS if device == "cuda" else os.cpu_count() or 1)
         outcome = sweep(jobs(todo, rate, device), store, size, device)
         if outcome.fatal or outcome.failed:
             raise RuntimeError(outcome.fatal or f"runs failed twice: {outcome.failed}")
-    table = store.table()
-    return _complete(table[table["hash"].isin(wanted)], wanted, study)
+    table = pd.concat([t for t in (table, store.table()) if len(t)], ignore_index=True)
+    return _complete(table[table["hash"].isin(wanted)].drop_duplicates("hash"), wanted, study)
+
+
+def _committed(study: str, profile: str) -> pd.DataFrame:
+    """The committed table; empty where there is none and the profile can train."""
+    if profile == "smoke":
+        return pd.DataFrame(columns=COLUMNS)
+    try:
+        return load_runs(study, profile)
+    except StoreError:
+        if profile == "cpu":
+            raise
+        return pd.DataFrame(columns=COLUMNS)
 
 
 def _complete(table: pd.DataFrame, wanted: set[str], study: str) -> pd.DataFrame:
