@@ -21,8 +21,8 @@ book: $(READY) ## execute what changed, check the claims, render the site (PROFI
 	@$(PY) -m scalinglaws book --profile $(PROFILE)
 test: $(READY) ## run the tests
 	@$(PY) -m pytest --ignore=tests/bench --ignore=tests/gpu -n auto --dist loadfile --cov=scalinglaws --cov-fail-under=$(COVERAGE) --cov-report=term:skip-covered
-test-gpu: $(READY) ## run the engine's tests on a GPU (they fail where there is none)
-	@$(PY) -m pytest tests/gpu
+test-gpu: $(READY) ## test and time the engine on a GPU (fails where there is none)
+	@$(PY) -m pytest tests/gpu -s
 lint: $(READY) ## check code, notebooks, spelling and the workflow
 	@$(PY) -m scalinglaws lint
 serve: $(READY) ## serve the site on http://localhost:8000

@@ -129,7 +129,7 @@ def test_a_killed_worker_is_replaced(study, undisturbed, tmp_path):
     pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
 
 
-@pytest.mark.parametrize("number, times", [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
+@pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
 def test_an_interrupt_keeps_what_is_in_flight(study, undisturbed, tmp_path, number, times):
     """Ctrl-C, and the end of a batch job, which often comes twice and to every process."""
     process = subprocess.Popen(

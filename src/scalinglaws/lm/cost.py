@@ -42,10 +42,9 @@ def seconds_per_token(run: Run, device: str = "cpu", seconds: float = 0.3) -> fl
     import torch
 
     from .train import Trainer
+    from .worker import one_thread
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         trainer = Trainer([run], device)
         wait = torch.cuda.synchronize if device != "cpu" else lambda: None
         for _ in range(WARM_UP if device != "cpu" else 1):
@@ -56,8 +55,6 @@ def seconds_per_token(run: Run, device: str = "cpu", seconds: float = 0.3) -> fl
             trainer._train_step()
             wait()
         return (time.monotonic() - started) / ((trainer.steps_done - first) * run.tokens_per_step)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def rates(

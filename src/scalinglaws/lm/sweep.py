@@ -19,7 +19,7 @@ from . import cost
 from .config import Run
 from .store import COLUMNS, Store, StoreError, load_runs
 from .study import load as load_study
-from .worker import ENVIRONMENT, serve, train_runs
+from .worker import ENVIRONMENT, one_thread, serve, train_runs
 
 REPLICAS = 16
 """Most models trained as one program on a GPU."""
@@ -101,8 +101,9 @@ def obtain(study: str, profile: str = "cpu", workers: int | None = None) -> pd.D
     store = Store(study, profile, root() / "_build" / "runs")
     todo = pending([r for r in asked.runs if r.hash not in set(table["hash"])], store)
     if profile == "smoke":
-        for run in todo:
-            train_runs([run], store)
+        with one_thread():
+            for run in todo:
+                train_runs([run], store)
     elif todo:
         import torch
 
@@ -141,9 +142,10 @@ def train_now(runs: list[Run]) -> pd.DataFrame:
     from .train import Trainer
 
     rows = []
-    for run in runs:
-        (result,) = Trainer([run]).train()
-        rows.append({"hash": run.hash} | run.to_dict() | result)
+    with one_thread():
+        for run in runs:
+            (result,) = Trainer([run]).train()
+            rows.append({"hash": run.hash} | run.to_dict() | result)
     return pd.DataFrame(rows)
 
 
