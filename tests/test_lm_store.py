@@ -244,6 +244,9 @@ def test_the_gpu_profile_begins_with_the_committed_table(tmp_path, monkeypatch):
     assert set(sweeps.obtain("mini", "gpu", workers=1)["hash"]) == {first.hash, second.hash}
     assert Store("mini", "gpu", tmp_path / "_build" / "runs").done() == {second.hash}
     pd.testing.assert_frame_equal(store.table(), committed)
+    monkeypatch.setenv("SCALINGLAWS_RETRAIN", "1")
+    sweeps.obtain("mini", "gpu", workers=1)
+    assert Store("mini", "gpu", tmp_path / "_build" / "runs").done() == {first.hash, second.hash}
 
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -88,9 +88,9 @@ def jobs(runs: list[Run], rate: dict, device: str = "cpu", study=None) -> list[J
 def obtain(study: str, profile: str = "cpu", workers: int | None = None) -> pd.DataFrame:
     """A study's runs as a chapter wants them, one row each (columns as in `store.COLUMNS`).
 
-    "cpu" reads the committed table. "gpu" does too where there is one, and trains what it lacks,
-    on a GPU if there is one; "smoke" trains the study's toy runs in this process. Both keep what
-    is finished under _build/runs.
+    "cpu" reads the committed table. "gpu" does too where there is one (unless SCALINGLAWS_RETRAIN
+    is set) and trains what it lacks, on a GPU if there is one; "smoke" trains the study's toy
+    runs in this process. Both keep what is finished under _build/runs.
     Raises StoreError or StudyError with the remedy, RuntimeError if runs are missing in the end.
     """
     asked = load_study(study, profile)
@@ -118,8 +118,8 @@ def obtain(study: str, profile: str = "cpu", workers: int | None = None) -> pd.D
 
 
 def _committed(study: str, profile: str) -> pd.DataFrame:
-    """The committed table; empty where there is none and the profile can train."""
-    if profile == "smoke":
+    """The committed table; empty where there is none, or it is not wanted, and the profile can train."""
+    if profile == "smoke" or (profile == "gpu" and os.environ.get("SCALINGLAWS_RETRAIN")):
         return pd.DataFrame(columns=COLUMNS)
     try:
         return load_runs(study, profile)
