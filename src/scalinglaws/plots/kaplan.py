@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from .fitted import budget_colours
 
@@ -34,8 +35,9 @@ def powers(fig, panels):
         ax.legend(loc="upper right", fontsize=7.5)
     axes[0].set_ylabel("loss (nats per byte)")
     for ax in axes:
+        ax.yaxis.set_major_locator(MaxNLocator(6))
         ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
-        ax.yaxis.set_minor_formatter(lambda v, _: f"{v:g}" if round(v * 10) % 5 == 0 else "")
+        ax.yaxis.set_minor_locator(NullLocator())
 
 
 def data_limited(fig, runs, fit):
