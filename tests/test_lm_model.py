@@ -11,7 +11,7 @@ import torch
 from scalinglaws.flops import Shape, parameters, training_flops
 from scalinglaws.lm.config import ConfigError, Run
 from scalinglaws.lm.lstm import LSTM
-from scalinglaws.lm.model import Transformer, rotate, token_losses
+from scalinglaws.lm.model import Transformer, token_losses
 from scalinglaws.lm.train import Trainer, build_model
 
 TINY = Run(
@@ -216,20 +216,3 @@ def test_compiled_and_plain_agree():
     run = TINY.with_(tokens=4 * 12 * 20)
     plain, compiled = (Trainer([run], compiled=c).train()[0] for c in (False, True))
     assert plain["loss"] == pytest.approx(compiled["loss"], abs=1e-4)
-
-
-@pytest.mark.parametrize("context", [64, 100, 128, 200])
-def test_attention_by_blocks_is_attention(monkeypatch, context):
-    """Compiled code splits the queries; the result is that of the whole, and of PyTorch's own kernel."""
-    run = Run(
-        corpus="known_entropy", n_layer=1, d_model=16, n_head=2, context=context, tokens=1, learning_rate=1.0
-    )
-    transformer = Transformer(run, 32)
-    qkv = torch.randn(3, context, 48, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    whole = transformer.attend(qkv)
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    torch.testing.assert_close(transformer.attend(qkv), whole, rtol=1e-12, atol=1e-12)
-    q, k, v = qkv.view(3, context, 3, 2, 8).permute(2, 0, 3, 1, 4)
-    q, k = (rotate(x, transformer.cos, transformer.sin) for x in (q, k))
-    plain = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-    torch.testing.assert_close(whole, plain.transpose(1, 2).reshape(3, context, 16), rtol=1e-10, atol=1e-12)

@@ -17,9 +17,6 @@ import torch.nn.functional as F
 
 from .config import Run
 
-QUERY_BLOCK = 64
-"""Queries that attend together in compiled code on a CPU."""
-
 
 class Layout:
     """Where each parameter lies in the flat buffer: name → shape, in order."""
@@ -98,23 +95,11 @@ class Transformer:
             out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
             # On a CPU the fused kernel's backward pass in bf16 is several times slower than this.
-            # Compiled, later blocks of queries alone meet the later keys: a quarter less work.
-            block = QUERY_BLOCK if torch.compiler.is_compiling() else T
-            parts = [
-                causal(q[:, :, i : i + block], k[:, :, : i + block], v[:, :, : i + block])
-                for i in range(0, T, block)
-            ]
-            out = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
+            wide = torch.promote_types(q.dtype, torch.float32)
+            mask = torch.full((T, T), -math.inf, dtype=wide, device=q.device).triu(1)
+            scores = (q @ k.transpose(-1, -2)).to(wide) * q.shape[-1] ** -0.5 + mask
+            out = scores.softmax(-1).to(q.dtype) @ v
         return out.transpose(1, 2).reshape(n, T, self.d)
-
-
-def causal(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Attention [n, heads, t, w] of the last t positions to all T ≥ t up to their own; softmax in float32."""
-    t, T = q.shape[2], k.shape[2]
-    wide = torch.promote_types(q.dtype, torch.float32)
-    mask = torch.full((t, T), -math.inf, dtype=wide, device=q.device).triu(T - t + 1)
-    scores = (q @ k.transpose(-1, -2)).to(wide) * q.shape[-1] ** -0.5 + mask
-    return scores.softmax(-1).to(q.dtype) @ v
 
 
 def token_losses(model, flat: torch.Tensor, tokens: torch.Tensor, dtype=torch.float32, training=False):
