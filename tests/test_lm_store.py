@@ -443,3 +443,31 @@ def test_budgets_are_read_off_the_evaluations(tmp_path, result):
         [9 * 3000**-0.2, 9 * 50_000**-0.2]
     )  # a power law is straight here
     assert (found["C"] == 6 * found["N"] * found["D"]).all()
+
+
+def test_fit_reads_the_cooldowns_of_a_stored_trunk(tmp_path, result, capsys):
+    """A trunk with branches counts as a run at each of its lengths; the law planted there comes back."""
+    from scalinglaws.laws import Chinchilla
+
+    law = Chinchilla(E=1.5, A=4.0, B=60.0, alpha=0.3, beta=0.4)
+    lengths = (1600, 6400, 25600, 102400)
+    store = Store("w", "cpu", tmp_path)
+    for width in (4, 6, 8, 12, 16):
+        run = RUN.with_(
+            d_model=width, n_head=1, tokens=lengths[-1], evaluate_at=(), schedule="wsd", branches=lengths
+        )
+        N = run.size(32)["N_total"]
+        losses = [float(law.predict(N, D)) for D in lengths]
+        found = {
+            "loss": losses[-1],
+            "N_total": N,
+            "D": lengths[-1],
+            "C": 6.0 * N * lengths[-1],
+            "status": "finished",
+        }
+        store.put(run, result | found | {"branch_tokens": list(lengths), "branch_loss": losses}, FACTS)
+    assert cli.main(["fit", str(store.pack()), "--json", "--bootstrap", "0"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["n"] == 20
+    assert found["params"]["E"] == pytest.approx(1.5, abs=1e-3)
+    assert found["params"]["alpha"] == pytest.approx(0.3, abs=1e-3)

@@ -23,7 +23,7 @@ def read_stored(path: str | Path, method: str, count: str) -> pd.DataFrame:
 
     Raises UserError when it is no such table or holds no finished run.
     """
-    from ..lm.runs import as_curves, as_runs, tuned
+    from ..lm.runs import COUNTS, as_curves, as_runs, branches, tuned
     from ..lm.store import StoreError, read_table
 
     try:
@@ -35,7 +35,13 @@ def read_stored(path: str | Path, method: str, count: str) -> pd.DataFrame:
     table = tuned(table)
     if not len(table):
         raise UserError(f"{path}: no finished run in it")
-    return as_curves(table, count) if method == "envelope" else as_runs(table, count)
+    if method == "envelope":
+        return as_curves(table, count)
+    trunks = table[table["branches"].map(len) > 0]
+    if len(trunks):  # a run with cooldowns is a run at each of its lengths
+        ends = branches(trunks)
+        return ends.assign(N=ends[COUNTS[count]].astype(float))[["N", "D", "loss", "C"]]
+    return as_runs(table, count)
 
 
 def read_runs(path: str | Path, *, max_rows: int = MAX_ROWS, check_order: bool = True) -> pd.DataFrame:
