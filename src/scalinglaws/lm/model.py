@@ -68,10 +68,16 @@ class Transformer:
         return torch.cat(parts)
 
     def logits(self, p: dict[str, torch.Tensor], tokens: torch.Tensor, training: bool = False):
-        """Logits [replicas, batch, length, vocabulary] for tokens [replicas, batch, length].
+        """Logits [replicas, batch, length, vocabulary] for tokens [replicas, batch, length]."""
+        R, B, T = tokens.shape
+        x = self.hidden(p, tokens, training)
+        return matmul(x, p["embedding"].transpose(1, 2)).view(R, B, T, -1)
+
+    def hidden(self, p: dict[str, torch.Tensor], tokens: torch.Tensor, training: bool = False):
+        """The normed residual stream [replicas, batch · length, d] that the last layer reads.
 
         Products run in the parameters' dtype, the residual stream, norms and softmax in float32
-        (float64 stays float64).
+        (float64 stays float64); the result has the parameters' dtype.
         """
         R, B, T = tokens.shape
         narrow = p["embedding"].dtype
@@ -84,7 +90,7 @@ class Transformer:
             x = x + F.dropout(a.to(wide), drop)
             h = F.gelu(matmul(norm(x).to(narrow), p[f"{i}.up"]), approximate="tanh")
             x = x + F.dropout(matmul(h, p[f"{i}.down"]).to(wide), drop)
-        return matmul(norm(x).to(narrow), p["embedding"].transpose(1, 2)).view(R, B, T, -1)
+        return norm(x).to(narrow)
 
     def attend(self, qkv: torch.Tensor) -> torch.Tensor:
         """Causal attention [n, T, 3·d] → [n, T, d]."""

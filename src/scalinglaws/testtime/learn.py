@@ -1,0 +1,188 @@
+"""Training on examples: the engine's model and optimiser, with a loss that counts chosen tokens.
+
+Pretraining streams text; here an example is a prompt and a solution, and the loss counts what
+comes after the prompt (a proposer), the last attempt only (a revision model), or a label at each
+step (a verifier). The cosine, AdamW and the layout of the weights are those of `lm`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..lm import optimiser
+from ..lm.config import Run
+from ..lm.model import Layout, Transformer
+from .world import PAD
+
+CONTEXT = 160
+"""Positions every model of this room is built for: a revision's four attempts and its own."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """A transformer's shape; N counts 12·n_layer·d² (no embeddings)."""
+
+    n_layer: int
+    d_model: int
+    n_head: int
+
+    @property
+    def N(self) -> int:
+        """Non-embedding parameters."""
+        return 12 * self.n_layer * self.d_model**2
+
+    def flops_per_token(self, vocabulary: int) -> float:
+        """Forward FLOPs a token with the last layer, 2·(N + vocabulary·d), without attention."""
+        return 2.0 * (self.N + vocabulary * self.d_model)
+
+    def transformer(self, vocabulary: int) -> Transformer:
+        """The engine's model of this shape."""
+        run = Run(
+            corpus="examples",
+            n_layer=self.n_layer,
+            d_model=self.d_model,
+            n_head=self.n_head,
+            context=CONTEXT,
+            tokens=1,
+            learning_rate=1.0,
+        )
+        return Transformer(run, vocabulary)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how fast: cosine from `learning_rate` to a tenth of it after `warmup` steps."""
+
+    steps: int
+    batch: int = 64
+    learning_rate: float = 3e-3
+    warmup: int = 50
+    weight_decay: float = 0.01
+    beta2: float = 0.95
+    dropout: float = 0.0
+    seed: int = 0
+
+    def rate(self, step: int) -> float:
+        """Learning rate at step 0, 1, …"""
+        done = max(0, step - self.warmup) / max(1, self.steps - self.warmup)
+        cosine = 0.1 + 0.9 * (1 + math.cos(math.pi * min(1.0, done))) / 2
+        return self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup)) * cosine
+
+
+@dataclass
+class Examples:
+    """Padded sequences and what is to be learnt at each position.
+
+    tokens [n, T] with PAD on the right; weight [n, T]: how much the loss at a position counts;
+    label [n, T]: a verifier's target in [0, 1] there (unused by a proposer).
+    """
+
+    tokens: np.ndarray
+    weight: np.ndarray
+    label: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def take(self, rows) -> Examples:
+        """These rows, cut to the longest of them."""
+        tokens = self.tokens[rows]
+        T = int((tokens != PAD).sum(1).max())
+        label = None if self.label is None else self.label[rows, :T]
+        return Examples(tokens[:, :T], self.weight[rows, :T], label)
+
+
+def pad(sequences: Sequence[Sequence[int]], dtype=np.uint8) -> np.ndarray:
+    """Sequences as one array [n, longest], PAD on the right."""
+    out = np.full((len(sequences), max(map(len, sequences), default=0)), PAD, dtype)
+    for row, sequence in zip(out, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return out
+
+
+def answers(contexts: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Examples:
+    """Examples whose loss counts the tokens of the target only."""
+    tokens = pad([[*c, *t] for c, t in zip(contexts, targets, strict=True)])
+    weight = np.zeros(tokens.shape, np.float32)
+    for row, c, t in zip(weight, contexts, targets, strict=True):
+        row[len(c) : len(c) + len(t)] = 1
+    return Examples(tokens, weight)
+
+
+def next_token_loss(model: Transformer, p: dict, batch: Examples, training: bool = True) -> torch.Tensor:
+    """Mean −log p of the weighted tokens, nats."""
+    tokens = torch.from_numpy(batch.tokens.astype(np.int64))[None]
+    weight = torch.from_numpy(batch.weight[:, 1:])
+    logits = model.logits(p, tokens[..., :-1], training)[0].float()
+    losses = F.cross_entropy(logits.flatten(0, 1), tokens[0, :, 1:].flatten(), reduction="none")
+    return (losses.view_as(weight) * weight).sum() / weight.sum().clamp(min=1)
+
+
+def fit(
+    flat: torch.Tensor,
+    layout: Layout,
+    loss: Callable[[dict, Examples], torch.Tensor],
+    examples: Examples,
+    recipe: Recipe,
+    after_step: Callable[[int, torch.Tensor, float], bool] = lambda step, flat, loss: False,
+    dtype=torch.bfloat16,
+) -> torch.Tensor:
+    """Train a copy of parameters [P]; examples in a new order each time round.
+
+    `after_step(steps done, flat [P], loss)` may end training by returning True. Raises
+    FloatingPointError when the loss stops being a number.
+    """
+    flat = flat.clone()[None]
+    first, second = torch.zeros_like(flat), torch.zeros_like(flat)
+    rng = np.random.default_rng([recipe.seed, 7])
+    torch.manual_seed(recipe.seed)
+    order = np.empty(0, np.int64)
+    for step in range(recipe.steps):
+        while len(order) < recipe.batch:
+            order = np.concatenate([order, rng.permutation(len(examples))])
+        chosen, order = order[: recipe.batch], order[recipe.batch :]
+        leaf = flat.detach().requires_grad_()
+        value = loss(layout.views(leaf.to(dtype)), examples.take(chosen))
+        (gradient,) = torch.autograd.grad(value, leaf)
+        rates = optimiser.corrections([recipe.rate(step)], step + 1, 0.9, recipe.beta2)
+        optimiser.adamw(
+            flat, gradient, first, second, torch.tensor(rates),
+            beta1=0.9, beta2=recipe.beta2, decay=recipe.weight_decay, clip=1.0,
+        )  # fmt: skip
+        if not math.isfinite(value.item()):
+            raise FloatingPointError(f"the loss is {value.item()} at step {step}: lower the learning rate")
+        if after_step(step + 1, flat[0], value.item()):
+            break
+    return flat[0].detach()
+
+
+def save(path: Path, tensors: dict[str, torch.Tensor], about: dict) -> None:
+    """Weights in half precision with what they are, whole or not at all (safetensors)."""
+    from safetensors.torch import save as encode
+
+    from ..lm.store import write_whole
+
+    half = {k: v.to(torch.float16).contiguous() for k, v in tensors.items()}
+    write_whole(path, encode(half, metadata={"about": json.dumps(about, sort_keys=True)}))
+
+
+def load(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """What `save` wrote: weights as float32, and the description. Raises FileNotFoundError."""
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="pt") as file:
+        about = json.loads(file.metadata()["about"])
+        return {k: file.get_tensor(k).float() for k in file.keys()}, about  # noqa: SIM118
+
+
+def describe(size: Size, recipe: Recipe) -> dict:
+    """Size and recipe as plain fields."""
+    return {"size": asdict(size), "recipe": asdict(recipe)}

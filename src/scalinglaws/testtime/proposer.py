@@ -1,0 +1,196 @@
+"""Proposers: small transformers that write solutions step by step, many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from ..lm.decode import Cache, Decoder, draw
+from ..lm.model import Transformer
+from .learn import Examples, Recipe, Size, answers, fit, next_token_loss, pad
+from .world import ANSWER, PAD, Problem, World
+
+
+
+def demonstrations(world: World, n: int, rng: np.random.Generator, answer_only: bool = False) -> Examples:
+    """n examples of the pretraining mix; `answer_only` leaves the steps out."""
+    problems = world.sample(n, rng)
+    targets = [world.demonstration(p, rng) for p in problems]
+    if answer_only:
+        targets = [t[-2:] for t in targets]
+    return answers([p.prompt for p in problems], targets)
+
+
+def train(world: World, size: Size, recipe: Recipe, answer_only: bool = False, examples=None, start=None):
+    """Parameters [P] of a proposer trained on fresh demonstrations, `recipe.steps · recipe.batch` of them.
+
+    `examples` and `start` (parameters) continue a model on other examples.
+    """
+    model = size.transformer(len(world.tokens))
+    model.dropout = recipe.dropout
+    if examples is None:
+        rng = np.random.default_rng([recipe.seed, 1])
+        examples = demonstrations(world, recipe.steps * recipe.batch, rng, answer_only)
+    flat = model.initial(recipe.seed) if start is None else start
+    return fit(flat, model.layout, lambda p, b: next_token_loss(model, p, b), examples, recipe)
+
+
+@dataclass
+class Rows:
+    """Unfinished and finished solutions side by side.
+
+    problem [n]: index of each row's problem; tokens [n, room] and length [n]: the solution so far, without
+    its prompt; finished [n]; steps [n] done; spent [n]: tokens generated for the row itself;
+    logits [n, V] of the next token.
+    """
+
+    problem: np.ndarray
+    tokens: np.ndarray
+    length: np.ndarray
+    finished: np.ndarray
+    steps: np.ndarray
+    spent: np.ndarray
+    cache: Cache | None = None
+    logits: torch.Tensor | None = None
+    extra: dict = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.problem)
+
+    def select(self, index) -> Rows:
+        """These rows in this order, copies where one is named twice; `spent` counts from zero again."""
+        index = np.asarray(index, np.int64)
+        chosen = torch.from_numpy(index)
+        return Rows(
+            self.problem[index], self.tokens[index], self.length[index], self.finished[index],
+            self.steps[index], np.zeros(len(index), np.int64),
+            None if self.cache is None else self.cache.select(chosen),
+            None if self.logits is None else self.logits[chosen],
+            {k: v.select(chosen) for k, v in self.extra.items()},
+        )  # fmt: skip
+
+    def solution(self, row: int) -> tuple[int, ...]:
+        """The row's tokens."""
+        return tuple(self.tokens[row, : self.length[row]].tolist())
+
+    @property
+    def answer(self) -> np.ndarray:
+        """The answer token of each row, −1 where it is not finished."""
+        last = np.take_along_axis(self.tokens, np.maximum(self.length - 1, 0)[:, None], 1)[:, 0]
+        return np.where(self.finished, last.astype(int), -1)
+
+
+class Proposer:
+    """A trained model and the problems it is asked.
+
+    `context(problem)` gives the tokens before a solution (default: the prompt); `room` bounds a
+    solution's tokens.
+    """
+
+    def __init__(self, world: World, model: Transformer, flat: torch.Tensor, seed: int = 0):
+        self.world, self.model, self.decoder = world, model, Decoder(model, flat)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.ends = torch.from_numpy(world.ends)
+
+    def begin(self, contexts: Sequence[Sequence[int]], problem: Sequence[int], room: int, prefixes=None) -> Rows:
+        """One row per context, fed and ready to continue; `prefixes` are solutions begun before."""
+        n = len(contexts)
+        prefixes = prefixes or [()] * n
+        fed = pad([[*c, *p] for c, p in zip(contexts, prefixes, strict=True)], np.int64)
+        lengths = torch.tensor([len(c) + len(p) for c, p in zip(contexts, prefixes, strict=True)])
+        cache = self.decoder.cache(n, max(map(len, contexts)) + room)
+        hidden = self.decoder.feed(cache, torch.from_numpy(fed), lengths)
+        last = hidden[torch.arange(n), lengths - 1]
+        tokens = np.full((n, room), PAD, np.uint8)
+        length = np.array([len(p) for p in prefixes])
+        for row, p in zip(tokens, prefixes, strict=True):
+            row[: len(p)] = p
+        steps = np.array([int(self.world.ends[list(p)].sum()) for p in prefixes])
+        finished = np.array([self.world.answer(p) >= 0 for p in prefixes])
+        return Rows(
+            np.asarray(problem, np.int64), tokens, length, finished, steps, np.zeros(n, np.int64),
+            cache, self.decoder.logits(last),
+        )  # fmt: skip
+
+    def advance(self, rows: Rows, temperature: float = 1.0, steps: int | None = 1) -> None:
+        """Write `steps` more steps (None: all) in every unfinished row, in place.
+
+        Rows that end are left out of the batch while others go on. A row that reaches its room, or a
+        step its longest length, is cut off; a row that is full without an answer stays unfinished.
+        """
+        live = np.flatnonzero(~rows.finished & (rows.length < rows.tokens.shape[1]))
+        if not len(live):
+            return
+        whole = len(live) == len(rows)
+        cache = rows.cache if whole else rows.cache.select(torch.from_numpy(live))
+        logits = rows.logits if whole else rows.logits[torch.from_numpy(live)]
+        at, left = live, np.full(len(live), np.iinfo(int).max if steps is None else steps)
+        current = np.zeros(len(live), int)
+        previous = np.where(rows.length[live] > 0, rows.tokens[live, np.maximum(rows.length[live] - 1, 0)], PAD)
+        while True:
+            chosen = draw(logits, temperature, self.generator)
+            token = chosen.numpy()
+            rows.tokens[at, rows.length[at]] = token
+            rows.length[at] += 1
+            rows.spent[at] += 1
+            current += 1
+            done = self.world.ends[token] | (current >= self.world.longest_step)
+            rows.finished[at] = previous == ANSWER
+            rows.steps[at] += done
+            left = left - done
+            current[done] = 0
+            previous = token
+            more = (left > 0) & ~rows.finished[at] & (rows.length[at] < rows.tokens.shape[1])
+            logits = self.decoder.logits(self.decoder.feed(cache, chosen[:, None])[:, 0])
+            if not more.all():
+                if steps is not None:
+                    self._keep(rows, at, cache, logits, ~more)
+                if not more.any():
+                    break
+                keep = np.flatnonzero(more)
+                index = torch.from_numpy(keep)
+                cache, logits = cache.select(index), logits[index]
+                at, left, current, previous = at[keep], left[keep], current[keep], previous[keep]
+        if steps is None:
+            rows.cache = rows.logits = None
+
+    def _keep(self, rows, at, cache, logits, stop) -> None:
+        """Bring the state of rows that stop here back to where `rows` keeps it."""
+        if cache is rows.cache:
+            rows.logits[torch.from_numpy(at[stop])] = logits[torch.from_numpy(stop)]
+            return
+        where, which = torch.from_numpy(at[stop]), torch.from_numpy(np.flatnonzero(stop))
+        top = int(cache.used.max())
+        for ours, theirs in ((rows.cache.keys, cache.keys), (rows.cache.values, cache.values)):
+            ours[:, where, :, :top] = theirs[:, which, :, :top]
+        rows.cache.used[where] = cache.used[which]
+        rows.logits[where] = logits[which]
+
+    def solve(self, problems: Sequence[Problem], samples: int, temperature: float = 1.0, rows_at_once: int = 2048):
+        """`samples` whole solutions of every problem: Rows without caches, sorted by problem.
+
+        Prompts are fed once each. Problems of one length are sampled together.
+        """
+        order = sorted(range(len(problems)), key=lambda i: len(problems[i].prompt))
+        per = max(1, rows_at_once // samples)
+        parts = []
+        for i in range(0, len(order), per):
+            some = order[i : i + per]
+            room = max(self.world.longest(problems[j]) for j in some)
+            rows = self.begin([problems[j].prompt for j in some], some, room)
+            rows = rows.select(np.repeat(np.arange(len(some)), samples))
+            self.advance(rows, temperature, None)
+            parts.append(rows)
+        return gather(parts)
+
+
+def gather(parts: Sequence[Rows]) -> Rows:
+    """Rows of several batches as one without caches, sorted by problem, order kept within."""
+    room = max(p.tokens.shape[1] for p in parts)
+    tokens = np.concatenate([np.pad(p.tokens, ((0, 0), (0, room - p.tokens.shape[1]))) for p in parts])
+    whole = {k: np.concatenate([getattr(p, k) for p in parts]) for k in ("problem", "length", "finished", "steps", "spent")}
+    order = np.argsort(whole["problem"], kind="stable")
+    return Rows(tokens=tokens[order], **{k: v[order] for k, v in whole.items()})

@@ -1,0 +1,95 @@
+"""Choosing an answer among several: majority, best-of-N, weighted best-of-N, and replays of stored samples.
+
+Rules are exact about ties: the value of a choice is the share of the tied answers that is right,
+so that the order of the samples changes nothing and no answer is favoured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+RULES = ("majority", "best", "weighted")
+AGGREGATES = ("last", "min", "product")
+
+
+def aggregate(steps: np.ndarray, how: str) -> float:
+    """One score from the log P of a solution's steps: the last, the smallest, or their sum (a product of P)."""
+    if how == "last":
+        return float(steps[-1])
+    if how == "min":
+        return float(steps.min())
+    if how == "product":
+        return float(steps.sum())
+    raise ValueError(f"aggregate {how!r} must be one of {', '.join(AGGREGATES)}")
+
+
+def choose(answers: np.ndarray, log_score: np.ndarray, rule: str) -> dict[int, float]:
+    """The chosen answers and their shares (more than one when tied). answers < 0 are unfinished and never chosen.
+
+    "majority": the most frequent answer. "best": the answer of the highest score. "weighted": the
+    answer with the largest sum of scores P over its samples (Li et al. 2023).
+    """
+    answers, log_score = np.asarray(answers), np.asarray(log_score, float)
+    there = answers >= 0
+    answers, log_score = answers[there], log_score[there]
+    if not len(answers):
+        return {}
+    kinds, back = np.unique(answers, return_inverse=True)
+    if rule == "majority":
+        votes = np.bincount(back).astype(float)
+    elif rule == "weighted":
+        votes = np.bincount(back, np.exp(log_score - log_score.max()))
+    elif rule == "best":
+        votes = np.full(len(kinds), -np.inf)
+        np.maximum.at(votes, back, log_score)
+    else:
+        raise ValueError(f"rule {rule!r} must be one of {', '.join(RULES)}")
+    top = kinds[votes >= votes.max() - 1e-9 * max(1.0, abs(votes.max()))]
+    return dict.fromkeys(top.tolist(), 1 / len(top))
+
+
+def accuracy(answers, log_score, right_answer: int, rule: str) -> float:
+    """Probability that the chosen answer is right."""
+    return choose(answers, log_score, rule).get(right_answer, 0.0)
+
+
+def replay(answers: np.ndarray, log_score: np.ndarray, right_answer: int, budgets, rule: str) -> np.ndarray:
+    """Accuracy at each budget N, the mean over the disjoint blocks of N of one problem's samples.
+
+    Disjoint blocks are independent draws, so the mean is unbiased. Raises ValueError for a budget
+    above the number of samples.
+    """
+    out = np.empty(len(budgets))
+    for b, N in enumerate(budgets):
+        blocks = len(answers) // N
+        if not blocks:
+            raise ValueError(f"budget {N} asks for more than the {len(answers)} stored samples")
+        out[b] = np.mean(
+            [
+                accuracy(answers[i * N : (i + 1) * N], log_score[i * N : (i + 1) * N], right_answer, rule)
+                for i in range(blocks)
+            ]
+        )
+    return out
+
+
+def coverage(right: np.ndarray, budgets) -> np.ndarray:
+    """pass@N of one problem from n samples: 1 − C(n − c, N)/C(n, N), exact (Chen et al. 2021)."""
+    n, c = len(right), int(np.sum(right))
+    found = []
+    for N in budgets:
+        factors = 1 - N / np.arange(n - c + 1, n + 1)
+        found.append(1.0 if n - c < N else 1.0 - float(np.prod(factors)))
+    return np.array(found)
+
+
+def paired_bootstrap(
+    difference: np.ndarray, resamples: int, seed: int, statistic: Callable = np.mean
+) -> tuple[float, float]:
+    """95 % interval of a statistic of per-problem values [problems, …], problems resampled."""
+    rng = np.random.default_rng(seed)
+    n = len(difference)
+    drawn = [statistic(difference[rng.integers(n, size=n)]) for _ in range(resamples)]
+    return float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))
