@@ -38,7 +38,7 @@ class Labelled:
             return [np.where(rng.random(len(x)) < flip, 1 - x, x).astype(np.float32) for x in labels[:n]]
 
         exact, rollout = turned(self.exact), turned(self.rollout)
-        right = np.array([e[-1] > 0.5 for e in exact]) if flip else self.right[:n]
+        right = self.right[:n] ^ (rng.random(n) < flip)
         return Labelled(
             self.problems, self.problem[:n], self.solutions[:n], right, exact, rollout, self.rollouts,
             self.ends[:n],

@@ -1,0 +1,141 @@
+"""Everything a profile's study makes, as a list of jobs, and the processes that work it off."""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing as mp
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .plan import Plan, load
+from .shelf import Shelf
+from .study import Study
+
+
+@dataclass
+class Job:
+    """A named step of a study; `make` leaves its pieces on the shelf."""
+
+    name: str
+    make: Callable[[], object]
+
+
+def jobs(profile: str, shelf: Shelf, worlds: list[str] | None = None) -> list[Job]:
+    """All jobs, the ones that others need first, worlds and seeds side by side.
+
+    Raises PlanError for a broken plan or an unknown world.
+    """
+    plans = load(profile)
+    lines = [
+        _line(plan, seed, shelf)
+        for name, plan in plans.items()
+        if not worlds or name in worlds
+        for seed in plan.seeds
+    ]
+    stages = sorted({stage for line in lines for stage, _ in line})
+    return [job for stage in stages for line in lines for s, job in line if s == stage]
+
+
+def _line(plan: Plan, seed: int, shelf: Shelf) -> list[tuple[int, Job]]:
+    """One world and seed: (stage, job), in order."""
+    study, at = Study(plan, seed, shelf), f"{plan.world} {seed}"
+    out = [(0, Job(f"{at} samples", study.draws))]
+    for v in plan.verifiers.values():
+        if seed in v.seeds:
+            stage = 1 if set(v.seeds) == set(plan.seeds) and len(plan.seeds) > 1 or v.name == plan.revision.get("verifier") else 4
+            out.append((stage, Job(f"{at} verifier {v.name}", lambda v=v: study.quality(v.name))))
+    for entry in plan.searches:
+        for verifier in entry["verifiers"]:
+            if seed not in entry.get("seeds", plan.seeds):
+                continue
+            for N in entry["budgets"]:
+                out.append(
+                    (
+                        entry.get("stage", 2),
+                        Job(
+                            f"{at} {entry['method']} {N} with {verifier}",
+                            lambda e=entry, v=verifier, N=N: study.searched(e["method"], v, N),
+                        ),
+                    )
+                )
+    for keep, N, seeds in plan.revision.get("chains", []):
+        if seed in seeds:
+            out.append((3, Job(f"{at} revisions {keep} {N}", lambda k=keep, N=N: study.chains(k, N))))
+    for name, seeds in plan.proposer_seeds.items():
+        if name != "base" and seed in seeds:
+            out.append((5, Job(f"{at} proposer {name}", lambda name=name: _other(study, name))))
+    return out
+
+
+def _other(study: Study, name: str) -> None:
+    """Another proposer: its samples, and their scores by the base's verifier where both write steps."""
+    study.draws(name)
+    judge = study.plan.labels.get("judge")
+    if judge and not name.startswith("answer"):
+        study.quality(judge, name)
+
+
+def work(profile: str, folder: Path | None = None, worlds=None, say: Callable[[str], None] = print) -> int:
+    """Make whatever is not made and not being made elsewhere; returns how many jobs were done here."""
+    import torch
+
+    torch.set_num_threads(1)
+    shelf, done, finished = Shelf(profile, folder), 0, set()
+    todo = jobs(profile, shelf, worlds)
+    while len(finished) < len(todo):
+        before = len(finished)
+        for job in todo:
+            if job.name in finished:
+                continue
+            with _claimed(shelf, job.name) as mine:
+                if mine:
+                    started = time.monotonic()
+                    job.make()
+                    finished.add(job.name)
+                    if (took := time.monotonic() - started) > 0.5:
+                        done += 1
+                        say(f"{job.name}: {took:.0f} s")
+        if len(finished) == before:
+            time.sleep(1.0)  # others hold what is left
+    return done
+
+
+class _claimed:
+    """Hold a job; false if another process does. The kernel frees it, however the process ends."""
+
+    def __init__(self, shelf: Shelf, name: str):
+        self.path = shelf.folder / "jobs" / f"{name.replace(' ', '_')}.lock"
+
+    def __enter__(self) -> bool:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.handle = self.path.open("w")
+        try:
+            fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def __exit__(self, *_) -> None:
+        self.handle.close()
+
+
+def run(profile: str, workers: int | None = None, folder: Path | None = None, worlds=None) -> None:
+    """Work off a profile with several processes of one thread each, then pack the tables.
+
+    Raises RuntimeError when a process failed: what was finished stays, the same call goes on.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    context = mp.get_context("spawn")
+    processes = [
+        context.Process(target=work, args=(profile, folder, worlds))
+        for _ in range(workers or os.cpu_count() or 1)
+    ]
+    for p in processes:
+        p.start()
+    for p in processes:
+        p.join()
+    if failed := [p.exitcode for p in processes if p.exitcode]:
+        raise RuntimeError(f"a process of the study ended with {failed[0]}: see its message above")

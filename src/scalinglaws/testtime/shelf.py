@@ -1,0 +1,130 @@
+"""Where finished pieces of a study are kept: models, labels and tables, each under the hash of what made it.
+
+A piece is written whole or not at all, and a piece that another process is making is waited for,
+so that a study can be killed at any moment and be worked on by several processes. What the book
+reads are the packed tables in data/testtime; the models stay in the build folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import json
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from ..lm.store import StoreError, write_whole
+from ..paths import data_file, root
+from ..provenance import commit, gpu, hardware, packages
+
+KINDS = ("samples", "scores", "searches", "chains", "verifiers")
+"""The tables that are packed for the book."""
+
+
+class Shelf:
+    """Pieces of one profile under `folder` (default: _build/testtime/PROFILE of the checkout)."""
+
+    def __init__(self, profile: str, folder: Path | None = None):
+        self.profile = profile
+        self.folder = Path(folder) if folder else root() / "_build" / "testtime" / profile
+
+    def table(self, kind: str, about: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """The table that `about` describes, made and stored if it is not there."""
+        path = self._obtain(kind, about, ".parquet", lambda: _encode(make()))
+        return pd.read_parquet(path)
+
+    def piece(self, kind: str, about: dict, make: Callable[[], object]):
+        """Any other piece (a model, labels), pickled: read back by this program only."""
+        path = self._obtain(kind, about, ".pickle", lambda: pickle.dumps(make(), protocol=5))
+        return pickle.loads(path.read_bytes())
+
+    def has(self, kind: str, about: dict) -> bool:
+        """Whether the piece is there."""
+        return any(self._path(kind, about, end).is_file() for end in (".parquet", ".pickle"))
+
+    def _path(self, kind: str, about: dict, end: str) -> Path:
+        text = json.dumps(about, sort_keys=True)
+        return self.folder / kind / (hashlib.sha256(text.encode()).hexdigest()[:16] + end)
+
+    def _obtain(self, kind: str, about: dict, end: str, make: Callable[[], bytes]) -> Path:
+        path = self._path(kind, about, end)
+        if path.is_file():
+            return path
+        with self._held(path) as mine:
+            if mine:
+                started = time.monotonic()
+                content = make()
+                note = {
+                    "kind": kind,
+                    "piece": path.stem,
+                    "about": json.dumps(about, sort_keys=True),
+                    "seconds": round(time.monotonic() - started, 1),
+                    **provenance(),
+                }
+                write_whole(path.with_suffix(".json"), json.dumps(note).encode())
+                write_whole(path, content)
+        return path
+
+    @contextmanager
+    def _held(self, path: Path) -> Iterator[bool]:
+        """Wait for the piece's lock; yields whether the piece is still to be made. The kernel frees it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_suffix(".lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield not path.is_file()
+
+    def notes(self) -> pd.DataFrame:
+        """Provenance of every finished piece, one row each."""
+        found = []
+        for note in sorted(self.folder.glob("*/*.json")):
+            if any(note.with_suffix(end).is_file() for end in (".parquet", ".pickle")):
+                found.append(json.loads(note.read_text()))
+        return pd.DataFrame(found)
+
+    def pack(self, folder: Path | None = None) -> list[Path]:
+        """Write every table's pieces as one file, and the notes: what is committed and what chapters read."""
+        folder = Path(folder) if folder else root() / "data" / "testtime"
+        written = []
+        for kind in KINDS:
+            parts = [pd.read_parquet(p) for p in sorted((self.folder / kind).glob("*.parquet"))]
+            if parts:
+                written.append(folder / f"{kind}-{self.profile}.parquet")
+                write_whole(written[-1], _encode(pd.concat(parts, ignore_index=True)))
+        written.append(folder / f"pieces-{self.profile}.parquet")
+        write_whole(written[-1], _encode(self.notes()))
+        return written
+
+
+def packed(kind: str, profile: str) -> pd.DataFrame:
+    """A committed table; noted, so that a chapter is rerun when it changes. Raises StoreError where there is none."""
+    path = data_file("testtime", f"{kind}-{profile}.parquet")
+    if not path.is_file():
+        raise StoreError(
+            f"no stored table data/testtime/{path.name}: make it with "
+            f"`python -m scalinglaws testtime --study {profile}`"
+        )
+    return pd.read_parquet(path)
+
+
+def provenance() -> dict[str, str]:
+    """Commit, date, processor, GPU and torch of a piece made now."""
+    return {
+        "commit": commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": str(hardware()["processor"]),
+        "gpu": gpu() or "",
+        "torch": packages().get("torch", ""),
+    }
+
+
+def _encode(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False, compression="zstd", compression_level=19)
+    return buffer.getvalue()
