@@ -138,7 +138,7 @@ class Proposer:
             rows.spent[at] += 1
             current += 1
             done = self.world.ends[token] | (current >= self.world.longest_step)
-            rows.finished[at] = previous == ANSWER
+            rows.finished[at] = (previous == ANSWER) & self.world.ends[token]
             rows.steps[at] += done
             left = left - done
             current[done] = 0

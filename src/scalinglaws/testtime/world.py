@@ -1,7 +1,7 @@
 """What a world is: problems whose every step can be checked, written as tokens.
 
 A prompt is `QUESTION … SOLVE`, a solution a sequence of steps, the last of them `ANSWER x`. A step
-ends with a token of `ends`, an answer is the one token after ANSWER. A world of your own is one
+ends with a token of `ends`, an answer is the one such token after ANSWER. A world of your own is one
 file: subclass `World`, fill in its methods, add it to `WORLDS` of `worlds`.
 """
 
@@ -78,7 +78,8 @@ class World(ABC):
 
     def answer(self, solution: Sequence[int]) -> int:
         """The answer token of a finished solution, −1 for any other."""
-        return int(solution[-1]) if len(solution) > 1 and solution[-2] == ANSWER else -1
+        finished = len(solution) > 1 and solution[-2] == ANSWER and self.ends[solution[-1]]
+        return int(solution[-1]) if finished else -1
 
     def steps(self, solution: Sequence[int]) -> list[list[int]]:
         """The solution cut after every step; what follows the last end is left out."""
