@@ -10,8 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
+from ..lm.worker import one_thread
 from .plan import Plan, load
-from .shelf import Shelf
+from .shelf import KINDS, Shelf, packed
 from .study import Study
 
 
@@ -23,8 +26,8 @@ class Job:
     make: Callable[[], object]
 
 
-def jobs(profile: str, shelf: Shelf, worlds: list[str] | None = None) -> list[Job]:
-    """All jobs, the ones that others need first, worlds and seeds side by side.
+def jobs(profile: str, shelf: Shelf, worlds=None, seeds=None) -> list[Job]:
+    """All jobs (or those of some worlds and seeds), the ones that others need first.
 
     Raises PlanError for a broken plan or an unknown world.
     """
@@ -34,6 +37,7 @@ def jobs(profile: str, shelf: Shelf, worlds: list[str] | None = None) -> list[Jo
         for name, plan in plans.items()
         if not worlds or name in worlds
         for seed in plan.seeds
+        if not seeds or seed in seeds
     ]
     stages = sorted({stage for line in lines for stage, _ in line})
     return [job for stage in stages for line in lines for s, job in line if s == stage]
@@ -78,13 +82,12 @@ def _other(study: Study, name: str) -> None:
         study.quality(judge, name)
 
 
-def work(profile: str, folder: Path | None = None, worlds=None, say: Callable[[str], None] = print) -> int:
-    """Make whatever is not made and not being made elsewhere; returns how many jobs were done here."""
-    import torch
-
-    torch.set_num_threads(1)
-    shelf, done, finished = Shelf(profile, folder), 0, set()
-    todo = jobs(profile, shelf, worlds)
+def work(
+    profile: str, folder: Path | None = None, worlds=None, seeds=None, say: Callable[[str], None] = print
+) -> Shelf:
+    """Make whatever is not made and not being made elsewhere; returns the shelf."""
+    shelf, finished = Shelf(profile, folder), set()
+    todo = jobs(profile, shelf, worlds, seeds)
     while len(finished) < len(todo):
         before = len(finished)
         for job in todo:
@@ -96,11 +99,10 @@ def work(profile: str, folder: Path | None = None, worlds=None, say: Callable[[s
                     job.make()
                     finished.add(job.name)
                     if (took := time.monotonic() - started) > 0.5:
-                        done += 1
                         say(f"{job.name}: {took:.0f} s")
         if len(finished) == before:
             time.sleep(1.0)  # others hold what is left
-    return done
+    return shelf
 
 
 class _claimed:
@@ -122,15 +124,22 @@ class _claimed:
         self.handle.close()
 
 
+def _worker(profile: str, folder: Path | None, worlds) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    work(profile, folder, worlds)
+
+
 def run(profile: str, workers: int | None = None, folder: Path | None = None, worlds=None) -> None:
-    """Work off a profile with several processes of one thread each, then pack the tables.
+    """Work off a profile with several processes of one thread each, then pack the tables into data/testtime.
 
     Raises RuntimeError when a process failed: what was finished stays, the same call goes on.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = mp.get_context("spawn")
     processes = [
-        context.Process(target=work, args=(profile, folder, worlds))
+        context.Process(target=_worker, args=(profile, folder, worlds))
         for _ in range(workers or os.cpu_count() or 1)
     ]
     for p in processes:
@@ -139,3 +148,18 @@ def run(profile: str, workers: int | None = None, folder: Path | None = None, wo
         p.join()
     if failed := [p.exitcode for p in processes if p.exitcode]:
         raise RuntimeError(f"a process of the study ended with {failed[0]}: see its message above")
+    work(profile, folder, worlds).pack()
+
+
+def tables(profile: str) -> dict[str, pd.DataFrame]:
+    """A study's tables by kind, as a chapter wants them.
+
+    "smoke" makes them now, in this process, on one thread; the others read what is committed.
+    Raises StoreError with the remedy where nothing is.
+    """
+    if profile != "smoke":
+        return {kind: packed(kind, profile) for kind in (*KINDS, "pieces")}
+    with one_thread():
+        shelf = work(profile, say=lambda text: None)
+    found = {kind: shelf.whole(kind) for kind in KINDS}
+    return found | {"pieces": shelf.notes()}

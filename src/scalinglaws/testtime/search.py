@@ -127,7 +127,8 @@ def best_of(engine: Engine, problems: Sequence[int], N: int, temperature: float 
 
 def beam(engine, problems, N: int, M: int = 4, temperature: float = 1.0, lookahead: int = 0, distinct=False):
     """Beam search of width N/M over N candidates; with lookahead the candidates are N/(k + 1), at equal cost."""
-    N = max(1, N // (lookahead + 1))
+    lookahead = min(lookahead, N - 1)  # with one sample there is nothing to choose
+    N = N // (lookahead + 1)
     M = min(M, N)
     return stepwise(engine, problems, N, 1, max(1, N // M), temperature, lookahead, distinct)
 

@@ -34,6 +34,7 @@ class Shelf:
     def __init__(self, profile: str, folder: Path | None = None):
         self.profile = profile
         self.folder = Path(folder) if folder else root() / "_build" / "testtime" / profile
+        self.asked: set[Path] = set()
 
     def table(self, kind: str, about: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """The table that `about` describes, made and stored if it is not there."""
@@ -55,6 +56,7 @@ class Shelf:
 
     def _obtain(self, kind: str, about: dict, end: str, make: Callable[[], bytes]) -> Path:
         path = self._path(kind, about, end)
+        self.asked.add(path)
         if path.is_file():
             return path
         with self._held(path) as mine:
@@ -81,22 +83,24 @@ class Shelf:
             yield not path.is_file()
 
     def notes(self) -> pd.DataFrame:
-        """Provenance of every finished piece, one row each."""
-        found = []
-        for note in sorted(self.folder.glob("*/*.json")):
-            if any(note.with_suffix(end).is_file() for end in (".parquet", ".pickle")):
-                found.append(json.loads(note.read_text()))
-        return pd.DataFrame(found)
+        """Provenance of every piece that was asked for, one row each."""
+        found = [p.with_suffix(".json") for p in sorted(self.asked) if p.is_file()]
+        return pd.DataFrame([json.loads(p.read_text()) for p in found])
+
+    def whole(self, kind: str) -> pd.DataFrame:
+        """All pieces of a kind that were asked for, as one table: what older plans left behind stays out."""
+        parts = [pd.read_parquet(p) for p in sorted(self.asked) if p.parent.name == kind and p.is_file()]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
     def pack(self, folder: Path | None = None) -> list[Path]:
         """Write every table's pieces as one file, and the notes: what is committed and what chapters read."""
         folder = Path(folder) if folder else root() / "data" / "testtime"
         written = []
         for kind in KINDS:
-            parts = [pd.read_parquet(p) for p in sorted((self.folder / kind).glob("*.parquet"))]
-            if parts:
+            table = self.whole(kind)
+            if len(table):
                 written.append(folder / f"{kind}-{self.profile}.parquet")
-                write_whole(written[-1], _encode(pd.concat(parts, ignore_index=True)))
+                write_whole(written[-1], _encode(table))
         written.append(folder / f"pieces-{self.profile}.parquet")
         write_whole(written[-1], _encode(self.notes()))
         return written

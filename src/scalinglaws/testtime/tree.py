@@ -101,14 +101,14 @@ def expand(engine: Engine, paths: dict[int, list[Node]], found, width: int, temp
     _count(found, rows, before)
     for k, i in enumerate(asked):
         here, node = range(k * width, (k + 1) * width), paths[i][-1]
-        for r in here:
+        node.ended = not any(rows.length[r] > before[r] for r in here)  # no room left
+        for r in here if not node.ended else ():
             solution = rows.solution(r)
             child = node.children.get(solution)
             if child is not None:
                 child.sampled += 1
                 continue
-            ended = bool(rows.finished[r] or rows.length[r] in (before[r], rows.tokens.shape[1]))
-            node.children[solution] = Node(solution, 1, float(np.exp(score[r])), 1, ended)
+            node.children[solution] = Node(solution, 1, float(np.exp(score[r])), 1, bool(rows.finished[r]))
             if rows.finished[r]:
                 _keep(found[i], rows, r, score[r])
         node.expansions += 1
