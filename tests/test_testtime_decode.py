@@ -53,7 +53,9 @@ def test_cached_logits_are_the_plain_ones_at_any_raggedness(model, flat):
             done[i] += t
             if t:
                 ours = decoder.logits(hidden[i, t - 1][None])[0]
-                torch.testing.assert_close(ours, plain(model, flat, rows[i][: done[i]])[-1], rtol=1e-4, atol=1e-4)
+                torch.testing.assert_close(
+                    ours, plain(model, flat, rows[i][: done[i]])[-1], rtol=1e-4, atol=1e-4
+                )
     assert cache.used.tolist() == [len(r) for r in rows]
 
 

@@ -70,9 +70,7 @@ def test_efficiency_of_a_shifted_curve():
     np.testing.assert_allclose(between, budgets / 8)
 
 
-@pytest.mark.parametrize(
-    ("version", "ratios"), [("v1", (0.16, 0.79, 22)), ("cr", (0.08, 0.40, 11))]
-)
+@pytest.mark.parametrize(("version", "ratios"), [("v1", (0.16, 0.79, 22)), ("cr", (0.08, 0.40, 11))])
 def test_the_exchange_rates_of_both_versions_are_the_papers_generations(version, ratios):
     """At M = 14 the paper places the stars at about 256, 64 and 16 generations."""
     for R, expected in zip(ratios, (256, 64, 16), strict=True):
@@ -120,7 +118,9 @@ def brute_distance(a, b):
     if not a or not b:
         return len(a) + len(b)
     return min(
-        brute_distance(a[1:], b) + 1, brute_distance(a, b[1:]) + 1, brute_distance(a[1:], b[1:]) + (a[0] != b[0])
+        brute_distance(a[1:], b) + 1,
+        brute_distance(a, b[1:]) + 1,
+        brute_distance(a[1:], b[1:]) + (a[0] != b[0]),
     )
 
 
@@ -154,7 +154,9 @@ def test_revision_examples_show_wrong_attempts_and_learn_the_right_one(proposer)
         assert target[-1] == problem.answer
         before = tokens[:begin]
         cuts = [i for i, t in enumerate(before) if t == ATTEMPT]
-        attempts = [tuple(before[i + 1 : j]) for i, j in zip(cuts, [*cuts[1:], begin][: len(cuts)], strict=True)]
+        attempts = [
+            tuple(before[i + 1 : j]) for i, j in zip(cuts, [*cuts[1:], begin][: len(cuts)], strict=True)
+        ]
         assert len(attempts) <= revision.WINDOW
         assert all(a[-1] != problem.answer for a in attempts)
     kept = revision.examples(proposer, problems, samples=64, each=4, keep_right=1.0)
@@ -295,7 +297,10 @@ def test_plans_load_and_bad_ones_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "data_file", lambda *_: bad)
     for text, message in (
         ("cpu: {chain: {problems: 5}}", "'proposers' is missing"),
-        ("cpu: {chain: {proposers: {base: {shape: [1, 16, 2], seeds: [0], step: 3}}}}", "unknown field 'step'"),
+        (
+            "cpu: {chain: {proposers: {base: {shape: [1, 16, 2], seeds: [0], step: 3}}}}",
+            "unknown field 'step'",
+        ),
     ):
         bad.write_text(text)
         with pytest.raises(plan.PlanError, match=message):

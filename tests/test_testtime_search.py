@@ -62,7 +62,9 @@ class Toy:
         for tokens in rows.tokens:
             for _ in range(K if steps is None else steps):
                 if len(tokens) < K:
-                    greedy = max(range(3), key=lambda x: self.judge((*tokens, x))) if temperature == 0 else None
+                    greedy = (
+                        max(range(3), key=lambda x: self.judge((*tokens, x))) if temperature == 0 else None
+                    )
                     tokens.append(int(self.rng.integers(3)) if greedy is None else greedy)
                     self.written += 1
 
@@ -204,9 +206,7 @@ def test_puct_prefers_value_then_rarely_visited():
 # -- selection -------------------------------------------------------------------------------
 
 
-SAMPLES = st.lists(
-    st.tuples(st.integers(-1, 4), st.floats(-8, -0.01)), min_size=1, max_size=24
-)
+SAMPLES = st.lists(st.tuples(st.integers(-1, 4), st.floats(-8, -0.01)), min_size=1, max_size=24)
 
 
 @settings(deadline=None)
@@ -226,7 +226,9 @@ def test_a_permutation_of_samples_changes_nothing(samples, random, rule):
 @given(SAMPLES, st.sampled_from(select.RULES))
 def test_one_sample_is_chosen_as_it_is(samples, rule):
     answer, score = samples[0]
-    assert select.choose(np.array([answer]), np.array([score]), rule) == ({answer: 1.0} if answer >= 0 else {})
+    assert select.choose(np.array([answer]), np.array([score]), rule) == (
+        {answer: 1.0} if answer >= 0 else {}
+    )
 
 
 @settings(deadline=None)
@@ -250,7 +252,9 @@ def test_replay_is_the_mean_over_blocks_and_unbiased():
     scores = np.log(rng.random(512))
     one = select.replay(answers, scores, 0, [1], "best")[0]
     assert one == pytest.approx((answers == 0).mean())
-    blocks = [select.accuracy(answers[i : i + 64], scores[i : i + 64], 0, "weighted") for i in range(0, 512, 64)]
+    blocks = [
+        select.accuracy(answers[i : i + 64], scores[i : i + 64], 0, "weighted") for i in range(0, 512, 64)
+    ]
     assert select.replay(answers, scores, 0, [64], "weighted")[0] == pytest.approx(np.mean(blocks))
     with pytest.raises(ValueError, match="1024 asks for more than the 512"):
         select.replay(answers, scores, 0, [1024], "best")

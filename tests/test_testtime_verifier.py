@@ -79,7 +79,10 @@ def test_training_learns_what_the_labels_say(head, flat, proposer):
     known = labels.label(proposer, problems, 8, 1)
     recipe = Recipe(steps=150, batch=32, learning_rate=0.01, warmup=10)
     # an untrained proposer is never right: let odd answer tokens be the right ones
-    known.exact = [np.full(len(e), float(s[-1] % 2), np.float32) for e, s in zip(known.exact, known.solutions, strict=True)]
+    known.exact = [
+        np.full(len(e), float(s[-1] % 2), np.float32)
+        for e, s in zip(known.exact, known.solutions, strict=True)
+    ]
     judge = Verifier(WORLD, SIZE, head).train(flat, known.examples("exact"), recipe)
     last = [s[-1] for s in judge.steps([problems[i].prompt for i in known.problem], known.solutions)]
     assert auc(np.array(last), np.array([s[-1] % 2 for s in known.solutions])) > 0.95

@@ -29,12 +29,17 @@ def test_references_are_right_and_demonstrations_are_not_always(world):
         assert world.right_steps(problem, solution) == len(steps)
         assert len(solution) == world.longest(problem)
         assert all(len(s) <= world.longest_step for s in steps)
-        assert all(world.check_step(problem, sum(steps[:j], []), s) for j, s in enumerate(steps))
+        assert all(
+            world.check_step(problem, [t for before in steps[:j] for t in before], s)
+            for j, s in enumerate(steps)
+        )
         shown = world.demonstration(problem, rng)
         good = world.check_answer(problem, shown)
         wrong += not good
         # a step after which all is right cannot follow one after which nothing can be
-        assert world.right_steps(problem, shown) == len(world.steps(shown)) or not good or world.name == "chain"
+        assert (
+            world.right_steps(problem, shown) == len(world.steps(shown)) or not good or world.name == "chain"
+        )
     assert 20 < wrong < 180
 
 

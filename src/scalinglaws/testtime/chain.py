@@ -27,7 +27,15 @@ class Chain(World):
     """values: size of the ring; operations: how many; zipf, target_zipf: exponents of the two mixes."""
 
     def __init__(
-        self, values=23, operations=40, zipf=1.0, target_zipf=0.7, disputed=0.8, slip=0.03, longest=8, seed=2024
+        self,
+        values=23,
+        operations=40,
+        zipf=1.0,
+        target_zipf=0.7,
+        disputed=0.8,
+        slip=0.03,
+        longest=8,
+        seed=2024,
     ):
         self.name = "chain"
         self.values, self.operations, self.slip = values, operations, slip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .learn import Examples, pad
-from .proposer import Proposer
+from .proposer import Proposer, alike
 from .world import Problem
 
 
@@ -64,7 +64,7 @@ class Labelled:
 
 
 def label(
-    proposer: Proposer, problems: list[Problem], samples: int, rollouts: int, rows_at_once: int = 4096
+    proposer: Proposer, problems: list[Problem], samples: int, rollouts: int, rows_at_once: int = 1024
 ) -> Labelled:
     """Sample solutions, then roll out every distinct prefix `rollouts` times (Math-Shepherd; Snell App. D).
 
@@ -87,17 +87,22 @@ def label(
         exact.append((np.arange(1, len(es) + 1) <= steps).astype(np.float32))
         rollout.append(np.array([*(share[i, s[: e + 1]] for e in es[:-1]), float(good)], np.float32))
     return Labelled(
-        problems, np.array([i for i, _ in ordered]), [s for _, s in ordered], right, exact, rollout, rollouts, ends
+        problems,
+        np.array([i for i, _ in ordered]),
+        [s for _, s in ordered],
+        right,
+        exact,
+        rollout,
+        rollouts,
+        ends,
     )
 
 
 def _roll(proposer, problems, prefixes, rollouts, rows_at_once) -> np.ndarray:
     """Share of rollouts that end right, for each (problem, prefix)."""
     share = np.zeros(len(prefixes))
-    order = sorted(range(len(prefixes)), key=lambda j: (len(problems[prefixes[j][0]].prompt), len(prefixes[j][1])))
-    per = max(1, rows_at_once // rollouts)
-    for at in range(0, len(order), per):
-        some = order[at : at + per]
+    lengths = [(len(problems[i].prompt), len(s)) for i, s in prefixes]
+    for some in alike(lengths, max(1, rows_at_once // rollouts)):
         asked = [problems[prefixes[j][0]] for j in some]
         room = max(proposer.world.longest(p) for p in asked)
         rows = proposer.begin(

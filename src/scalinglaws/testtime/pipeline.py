@@ -49,7 +49,12 @@ def _line(plan: Plan, seed: int, shelf: Shelf) -> list[tuple[int, Job]]:
     out = [(0, Job(f"{at} samples", study.draws))]
     for v in plan.verifiers.values():
         if seed in v.seeds:
-            stage = 1 if set(v.seeds) == set(plan.seeds) and len(plan.seeds) > 1 or v.name == plan.revision.get("verifier") else 4
+            stage = (
+                1
+                if (set(v.seeds) == set(plan.seeds) and len(plan.seeds) > 1)
+                or v.name == plan.revision.get("verifier")
+                else 4
+            )
             out.append((stage, Job(f"{at} verifier {v.name}", lambda v=v: study.quality(v.name))))
     for entry in plan.searches:
         for verifier in entry["verifiers"]:

@@ -69,7 +69,11 @@ def _plan(world: str, entry: dict) -> Plan:
             own = {k: v[k] for k in ("solutions", "flip") if k in v}
             own["seeds"] = tuple(v.get("seeds", seeds["base"]))
             verifiers[name] = VerifierPlan(
-                name, v["head"], v["labels"], _recipe(v, world, "head", "labels", "solutions", "flip", "seeds"), **own
+                name,
+                v["head"],
+                v["labels"],
+                _recipe(v, world, "head", "labels", "solutions", "flip", "seeds"),
+                **own,
             )
             if v["head"] not in HEADS:
                 raise PlanError(f"study.yaml, {world}, verifier {name}: head {v['head']!r} is unknown")

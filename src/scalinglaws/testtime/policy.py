@@ -35,7 +35,9 @@ class Policy:
     accuracy: np.ndarray
 
 
-def compute_optimal(A: np.ndarray, bins: np.ndarray, fold: np.ndarray, shown: np.ndarray | None = None) -> Policy:
+def compute_optimal(
+    A: np.ndarray, bins: np.ndarray, fold: np.ndarray, shown: np.ndarray | None = None
+) -> Policy:
     """Choose per bin and budget on the other folds, and apply to the fold.
 
     `shown` [problems]: the bins that are believed when the policy is applied (default: `bins`).
@@ -97,7 +99,9 @@ def multiplier(M: float, R: float, version: str = "v1") -> float:
     return M + factors[version] / R * (M - 1)
 
 
-def adaptive(A: np.ndarray, budgets: np.ndarray, bins: np.ndarray, fold: np.ndarray, mean_budget: float) -> np.ndarray:
+def adaptive(
+    A: np.ndarray, budgets: np.ndarray, bins: np.ndarray, fold: np.ndarray, mean_budget: float
+) -> np.ndarray:
     """Accuracy [problems] when a common mean budget is shared out among bins instead of spent evenly.
 
     A [budgets, problems] of one strategy. Greedy on the other folds: the bin whose next budget gains

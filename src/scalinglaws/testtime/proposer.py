@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -12,7 +13,6 @@ from ..lm.decode import Cache, Decoder, draw
 from ..lm.model import Transformer
 from .learn import Examples, Recipe, Size, answers, fit, next_token_loss, pad
 from .world import ANSWER, PAD, Problem, World
-
 
 
 def demonstrations(world: World, n: int, rng: np.random.Generator, answer_only: bool = False) -> Examples:
@@ -93,9 +93,10 @@ class Proposer:
     def __init__(self, world: World, model: Transformer, flat: torch.Tensor, seed: int = 0):
         self.world, self.model, self.decoder = world, model, Decoder(model, flat)
         self.generator = torch.Generator().manual_seed(seed)
-        self.ends = torch.from_numpy(world.ends)
 
-    def begin(self, contexts: Sequence[Sequence[int]], problem: Sequence[int], room: int, prefixes=None) -> Rows:
+    def begin(
+        self, contexts: Sequence[Sequence[int]], problem: Sequence[int], room: int, prefixes=None
+    ) -> Rows:
         """One row per context, fed and ready to continue; `prefixes` are solutions begun before."""
         n = len(contexts)
         prefixes = prefixes or [()] * n
@@ -116,44 +117,46 @@ class Proposer:
         )  # fmt: skip
 
     def advance(self, rows: Rows, temperature: float = 1.0, steps: int | None = 1) -> None:
-        """Write `steps` more steps (None: all) in every unfinished row, in place.
+        """Write `steps` more steps (None: all, after which the rows have no cache) in every unfinished row, in place.
 
-        Rows that end are left out of the batch while others go on. A row that reaches its room, or a
-        step its longest length, is cut off; a row that is full without an answer stays unfinished.
+        A row that reaches its room, or a step its longest length, is cut off; a row that is full
+        without an answer stays unfinished. Rows that are done leave the batch when they are a quarter of it.
         """
-        live = np.flatnonzero(~rows.finished & (rows.length < rows.tokens.shape[1]))
-        if not len(live):
+        room = rows.tokens.shape[1]
+        at = np.flatnonzero(~rows.finished & (rows.length < room))
+        if not len(at):
             return
-        whole = len(live) == len(rows)
-        cache = rows.cache if whole else rows.cache.select(torch.from_numpy(live))
-        logits = rows.logits if whole else rows.logits[torch.from_numpy(live)]
-        at, left = live, np.full(len(live), np.iinfo(int).max if steps is None else steps)
-        current = np.zeros(len(live), int)
-        previous = np.where(rows.length[live] > 0, rows.tokens[live, np.maximum(rows.length[live] - 1, 0)], PAD)
+        whole = len(at) == len(rows)
+        cache = rows.cache if whole else rows.cache.select(torch.from_numpy(at))
+        logits = rows.logits if whole else rows.logits[torch.from_numpy(at)]
+        left = np.full(len(at), np.iinfo(int).max if steps is None else steps)
+        current, previous = np.zeros(len(at), int), rows.tokens[at, np.maximum(rows.length[at] - 1, 0)]
+        previous = np.where(rows.length[at] > 0, previous, PAD)
+        more = np.ones(len(at), bool)
         while True:
             chosen = draw(logits, temperature, self.generator)
-            token = chosen.numpy()
-            rows.tokens[at, rows.length[at]] = token
-            rows.length[at] += 1
-            rows.spent[at] += 1
+            token, who = chosen.numpy(), at[more]
+            rows.tokens[who, rows.length[who]] = token[more]
+            rows.length[who] += 1
+            rows.spent[who] += 1
             current += 1
             done = self.world.ends[token] | (current >= self.world.longest_step)
-            rows.finished[at] = (previous == ANSWER) & self.world.ends[token]
-            rows.steps[at] += done
-            left = left - done
-            current[done] = 0
-            previous = token
-            more = (left > 0) & ~rows.finished[at] & (rows.length[at] < rows.tokens.shape[1])
+            rows.finished[who] = ((previous == ANSWER) & self.world.ends[token])[more]
+            rows.steps[who] += done[more]
+            left, current, previous = left - done, np.where(done, 0, current), token
+            stopped = more & ~((left > 0) & ~rows.finished[at] & (rows.length[at] < room))
+            more = more & ~stopped
+            if steps is None and not more.any():
+                break
             logits = self.decoder.logits(self.decoder.feed(cache, chosen[:, None])[:, 0])
-            if not more.all():
-                if steps is not None:
-                    self._keep(rows, at, cache, logits, ~more)
-                if not more.any():
-                    break
-                keep = np.flatnonzero(more)
-                index = torch.from_numpy(keep)
-                cache, logits = cache.select(index), logits[index]
-                at, left, current, previous = at[keep], left[keep], current[keep], previous[keep]
+            if steps is not None and stopped.any():
+                self._keep(rows, at, cache, logits, stopped)
+            if not more.any():
+                break
+            if more.mean() < (0.75 if steps is None else 1.0):
+                keep = torch.from_numpy(np.flatnonzero(more))
+                cache, logits = cache.select(keep), logits[keep]
+                at, left, current, previous, more = (x[more] for x in (at, left, current, previous, more))
         if steps is None:
             rows.cache = rows.logits = None
 
@@ -169,16 +172,15 @@ class Proposer:
         rows.cache.used[where] = cache.used[which]
         rows.logits[where] = logits[which]
 
-    def solve(self, problems: Sequence[Problem], samples: int, temperature: float = 1.0, rows_at_once: int = 2048):
+    def solve(
+        self, problems: Sequence[Problem], samples: int, temperature: float = 1.0, rows_at_once: int = 1024
+    ):
         """`samples` whole solutions of every problem: Rows without caches, sorted by problem.
 
         Prompts are fed once each. Problems of one length are sampled together.
         """
-        order = sorted(range(len(problems)), key=lambda i: len(problems[i].prompt))
-        per = max(1, rows_at_once // samples)
         parts = []
-        for i in range(0, len(order), per):
-            some = order[i : i + per]
+        for some in alike([len(p.prompt) for p in problems], max(1, rows_at_once // samples)):
             room = max(self.world.longest(problems[j]) for j in some)
             rows = self.begin([problems[j].prompt for j in some], some, room)
             rows = rows.select(np.repeat(np.arange(len(some)), samples))
@@ -187,10 +189,20 @@ class Proposer:
         return gather(parts)
 
 
+def alike(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """Indices in batches of at most so many, one length a batch: even rows are decoded faster."""
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    same = [list(group) for _, group in groupby(order, key=lambda i: lengths[i])]
+    return [group[i : i + most] for group in same for i in range(0, len(group), most)]
+
+
 def gather(parts: Sequence[Rows]) -> Rows:
     """Rows of several batches as one without caches, sorted by problem, order kept within."""
     room = max(p.tokens.shape[1] for p in parts)
     tokens = np.concatenate([np.pad(p.tokens, ((0, 0), (0, room - p.tokens.shape[1]))) for p in parts])
-    whole = {k: np.concatenate([getattr(p, k) for p in parts]) for k in ("problem", "length", "finished", "steps", "spent")}
+    whole = {
+        k: np.concatenate([getattr(p, k) for p in parts])
+        for k in ("problem", "length", "finished", "steps", "spent")
+    }
     order = np.argsort(whole["problem"], kind="stable")
     return Rows(tokens=tokens[order], **{k: v[order] for k, v in whole.items()})

@@ -68,7 +68,9 @@ class Sampled:
         return np.stack([coverage(r, budgets) for r in right], 1)
 
 
-def sampled(samples: pd.DataFrame, scores: pd.DataFrame, seed: int, verifier="mc", world="chain", proposer="base"):
+def sampled(
+    samples: pd.DataFrame, scores: pd.DataFrame, seed: int, verifier="mc", world="chain", proposer="base"
+):
     """One seed's samples with one verifier's scores. Raises KeyError where there are none."""
     s = samples[(samples.world == world) & (samples.proposer == proposer) & (samples.seed == seed)]
     c = scores[(scores.world == world) & (scores.proposer == proposer) & (scores.seed == seed)]
@@ -134,7 +136,9 @@ class Chains:
         length = N // parallel
         return [(self.answers[c][:, :length], self.score[c][:, :length]) for c in range(parallel)]
 
-    def accuracy(self, parallel: int, N: int, rule: str = "weighted", selection: str = "hierarchical") -> np.ndarray:
+    def accuracy(
+        self, parallel: int, N: int, rule: str = "weighted", selection: str = "hierarchical"
+    ) -> np.ndarray:
         """Accuracy [problems] of `parallel` chains of N/parallel attempts.
 
         "hierarchical": `rule` within each chain, then among the winners, each with the best score of

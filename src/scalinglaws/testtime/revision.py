@@ -74,7 +74,11 @@ def examples(
 
 
 def chains(
-    proposer: Proposer, problems: Sequence[Problem], lengths: Sequence[int], temperature=1.0, rows_at_once=1024
+    proposer: Proposer,
+    problems: Sequence[Problem],
+    lengths: Sequence[int],
+    temperature=1.0,
+    rows_at_once=1024,
 ) -> list[list[Rows]]:
     """For every problem one chain of each length: attempt t sees the four before it.
 

@@ -19,7 +19,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .proposer import Proposer, Rows
+from .proposer import Proposer, Rows, alike
 from .select import choose
 from .verifier import Verifier
 from .world import Problem
@@ -105,11 +105,8 @@ class Found:
 
 def in_batches(method: Callable[..., list[Found]], engine: Engine, problems: Sequence[int], N: int, **how):
     """`method` on so many problems at a time that about ROWS candidates are alive; results in the order of `problems`."""
-    size = max(1, ROWS // N)
-    order = sorted(range(len(problems)), key=lambda j: engine.longest(problems[j]))
     out: list[Found | None] = [None] * len(problems)
-    for at in range(0, len(order), size):
-        some = order[at : at + size]
+    for some in alike([engine.longest(i) for i in problems], max(1, ROWS // N)):
         for j, found in zip(some, method(engine, [problems[j] for j in some], N, **how), strict=True):
             out[j] = found
     return out

@@ -100,7 +100,13 @@ class Study:
     def _about_verifier(self, name: str) -> dict:
         v = self.plan.verifiers[name]
         recipe = asdict(v.recipe) | {"seed": self.seed}
-        trained = {"head": v.head, "kind": v.labels, "solutions": v.solutions, "flip": v.flip, "recipe": recipe}
+        trained = {
+            "head": v.head,
+            "kind": v.labels,
+            "solutions": v.solutions,
+            "flip": v.flip,
+            "recipe": recipe,
+        }
         return self._about_proposer("base") | {"labels": self.plan.labels, "verifier": trained}
 
     def verifier(self, name: str) -> Verifier:
@@ -125,7 +131,11 @@ class Study:
         index into them per sample, `answers` the answer token of each distinct one (0: unfinished).
         """
         n = self.plan.difficulty if name == "base" else self.plan.samples
-        about = self._about_proposer(name) | {"problems": self.plan.problems, "draws": n, "kept": self.plan.samples}
+        about = self._about_proposer(name) | {
+            "problems": self.plan.problems,
+            "draws": n,
+            "kept": self.plan.samples,
+        }
         return self.shelf.table("samples", about, lambda: self._draw(name, n))
 
     def _draw(self, name: str, n: int) -> pd.DataFrame:
@@ -158,7 +168,10 @@ class Study:
 
     def scores(self, verifier: str, name: str = "base") -> pd.DataFrame:
         """Scores of every distinct stored sample at every step, coded; one row a problem."""
-        about = self._about_verifier(verifier) | {"of": self._about_proposer(name), "problems": self.plan.problems}
+        about = self._about_verifier(verifier) | {
+            "of": self._about_proposer(name),
+            "problems": self.plan.problems,
+        }
         return self.shelf.table("scores", about, lambda: self._score(verifier, name))
 
     def _score(self, verifier: str, name: str) -> pd.DataFrame:
@@ -191,7 +204,10 @@ class Study:
         `within`: AUC of right against wrong answers within a problem, mean over problems; `pooled`: over
         all; `step`: AUC of right against wrong prefixes; calibration of the last score.
         """
-        about = self._about_verifier(verifier) | {"quality": self._about_proposer(name), "problems": self.plan.problems}
+        about = self._about_verifier(verifier) | {
+            "quality": self._about_proposer(name),
+            "problems": self.plan.problems,
+        }
         return self.shelf.table("verifiers", about, lambda: self._quality(verifier, name))
 
     def _quality(self, verifier: str, name: str) -> pd.DataFrame:
@@ -288,7 +304,9 @@ class Study:
                 keep_right,
                 self.seed,
             )
-            return proposing.train(self.world, self.plan.sizes["base"], recipe, examples=data, start=self.weights())
+            return proposing.train(
+                self.world, self.plan.sizes["base"], recipe, examples=data, start=self.weights()
+            )
 
         return self.shelf.piece("revision", about, make)
 

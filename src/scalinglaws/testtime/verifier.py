@@ -155,7 +155,12 @@ class Verifier:
         lengths = torch.tensor([len(c) for c in prompts])
         cache = self.decoder.cache(len(asked), int(lengths.max()) + rows.tokens.shape[1] + 1)
         hidden = self.decoder.feed(cache, torch.from_numpy(pad(prompts, np.int64)), lengths)
-        first = Reading(cache, np.zeros(len(asked), np.int64), torch.zeros(len(asked)), hidden[torch.arange(len(asked)), lengths - 1])
+        first = Reading(
+            cache,
+            np.zeros(len(asked), np.int64),
+            torch.zeros(len(asked)),
+            hidden[torch.arange(len(asked)), lengths - 1],
+        )
         return first.select(torch.from_numpy(back))
 
 
