@@ -137,6 +137,7 @@ ROOMS = [
     "fit",
     "datasets",
     "lm",
+    "testtime",
     "claims",
     "figures",
     "plots",

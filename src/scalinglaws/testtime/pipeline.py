@@ -8,6 +8,8 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -44,43 +46,45 @@ def jobs(profile: str, shelf: Shelf, worlds=None, seeds=None) -> list[Job]:
 
 
 def _line(plan: Plan, seed: int, shelf: Shelf) -> list[tuple[int, Job]]:
-    """One world and seed: (stage, job), in order."""
-    study, at = Study(plan, seed, shelf), f"{plan.world} {seed}"
-    out = [(0, Job(f"{at} samples", study.draws))]
+    """One world and seed: (stage, job). Stage 0 models, 1 labels, 2 main verifiers, 3 searches, 4 revision, 5 the rest."""
+    study, at, out = Study(plan, seed, shelf), f"{plan.world} {seed}", []
+
+    def add(stage: int, name: str, make: Callable, *arguments) -> None:
+        out.append((stage, Job(f"{at} {name}", partial(make, *arguments))))
+
+    add(0, "base", study.weights)
+    add(0, "samples", study.draws)
+    add(1, "labels", study.labels)
     for v in plan.verifiers.values():
         if seed in v.seeds:
-            stage = (
-                1
-                if (set(v.seeds) == set(plan.seeds) and len(plan.seeds) > 1)
-                or v.name == plan.revision.get("verifier")
-                else 4
-            )
-            out.append((stage, Job(f"{at} verifier {v.name}", lambda v=v: study.quality(v.name))))
+            stage = 2 if v.seeds == plan.seeds else 5
+            add(stage, f"verifier {v.name}", study.verifier, v.name)
+            add(stage, f"quality of {v.name}", study.quality, v.name)
     for entry in plan.searches:
-        for verifier in entry["verifiers"]:
-            if seed not in entry.get("seeds", plan.seeds):
-                continue
-            for N in entry["budgets"]:
-                out.append(
-                    (
-                        entry.get("stage", 2),
-                        Job(
-                            f"{at} {entry['method']} {N} with {verifier}",
-                            lambda e=entry, v=verifier, N=N: study.searched(e["method"], v, N),
-                        ),
-                    )
+        if seed in entry.get("seeds", plan.seeds):
+            for verifier, N in product(entry["verifiers"], entry["budgets"]):
+                stage = 3 if plan.verifiers[verifier].seeds == plan.seeds and "seeds" not in entry else 5
+                add(
+                    stage,
+                    f"{entry['method']} {N} with {verifier}",
+                    study.searched,
+                    entry["method"],
+                    verifier,
+                    N,
                 )
     for keep, N, seeds in plan.revision.get("chains", []):
         if seed in seeds:
-            out.append((3, Job(f"{at} revisions {keep} {N}", lambda k=keep, N=N: study.chains(k, N))))
+            add(4, f"reviser {keep}", study.revision_weights, keep)
+            add(4, f"revisions {keep} {N}", study.chains, keep, N)
     for name, seeds in plan.proposer_seeds.items():
         if name != "base" and seed in seeds:
-            out.append((5, Job(f"{at} proposer {name}", lambda name=name: _other(study, name))))
+            add(5, name, study.weights, name)
+            add(5, f"{name} samples", _other, study, name)
     return out
 
 
 def _other(study: Study, name: str) -> None:
-    """Another proposer: its samples, and their scores by the base's verifier where both write steps."""
+    """Another proposer: its samples, and where it writes steps their scores by the base's main verifier."""
     study.draws(name)
     judge = study.plan.labels.get("judge")
     if judge and not name.startswith("answer"):

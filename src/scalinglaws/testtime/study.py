@@ -266,26 +266,12 @@ class Study:
         stream = 100 + zlib.crc32(f"{method} {N}".encode()) % 2**20  # the same for every verifier
         engine = search.Models(self.proposer(name, stream), self.verifier(verifier), self.problems)
         found = search.in_batches(METHODS[method], engine, range(len(self.problems)), N)
-        out = []
-        for i, (one, problem) in enumerate(zip(found, self.problems, strict=True)):
-            out.append(
-                {
-                    **self.where,
-                    "proposer": name,
-                    "verifier": verifier,
-                    "method": method,
-                    "budget": N,
-                    "problem": i,
-                    "right": one.choose().get(problem.answer, 0.0),
-                    "majority": one.choose("majority").get(problem.answer, 0.0),
-                    "covered": problem.answer in one.answers,
-                    "generated": one.generated,
-                    "scored": one.scored,
-                    "finals": len(one.answers),
-                    "unique": one.unique,
-                }
-            )
-        return pd.DataFrame(out)
+        where = self.where | {"proposer": name, "verifier": verifier, "method": method, "budget": N}
+        rows = [
+            where | {"problem": i} | outcome(one, problem.answer)
+            for i, (one, problem) in enumerate(zip(found, self.problems, strict=True))
+        ]
+        return pd.DataFrame(rows)
 
     # -- revision ----------------------------------------------------------------------------
 
@@ -354,6 +340,19 @@ class Study:
         solutions = [rows.solution(i) for i in range(len(rows))]
         log_p = judge.judge([self.problems[i].prompt for i in rows.problem], solutions)
         return log_p[np.arange(len(rows)), rows.length - 1]
+
+
+def outcome(found: search.Found, answer: int) -> dict:
+    """What a search chose and what it cost, as it is stored."""
+    return {
+        "right": found.choose().get(answer, 0.0),
+        "majority": found.choose("majority").get(answer, 0.0),
+        "covered": answer in found.answers,
+        "generated": found.generated,
+        "scored": found.scored,
+        "finals": len(found.answers),
+        "unique": found.unique,
+    }
 
 
 @cache

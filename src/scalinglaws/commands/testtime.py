@@ -1,0 +1,123 @@
+"""`scalinglaws testtime`: search with open language models, or run the book's own study."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from . import UserError
+
+
+def register(commands) -> None:
+    """Add the subcommand."""
+    p = commands.add_parser(
+        "testtime",
+        help="test-time search with an open model and verifier, or the book's own study",
+        description="Search with a language model and a process verifier over a data set, one stored result a problem; "
+        "or, with --study, train and search what the stored study still lacks.",
+    )
+    what = p.add_mutually_exclusive_group(required=True)
+    what.add_argument("--model", metavar="ID", help="a model of the Hugging Face hub, or a folder")
+    what.add_argument("--study", choices=("smoke", "cpu"), help="the study of data/testtime/study.yaml")
+    p.add_argument("--prm", metavar="ID", help="a process verifier; without one answers are voted")
+    p.add_argument("--prm-family", choices=("rlhflow", "math-shepherd"), help="how the verifier is asked")
+    p.add_argument("--data", default="math500", help="math500, or a JSON-lines file with problem and answer")
+    p.add_argument(
+        "--method", default="best_of", metavar="NAME", help="best_of, beam, dvts, mcts, lookahead_1, …"
+    )
+    p.add_argument("--budget", type=int, default=16, metavar="N", help="generations a problem (default: 16)")
+    p.add_argument("--limit", type=int, metavar="N", help="only the first N problems")
+    p.add_argument("--tokens", type=int, default=2048, help="tokens of a solution at most (default: 2048)")
+    p.add_argument("--batch", type=int, default=16, help="sequences at once (default: 16)")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--out", type=Path, default=Path("testtime-runs"), metavar="FOLDER")
+    p.add_argument("--dry-run", action="store_true", help="print what the run costs, then stop")
+    p.add_argument("--workers", type=int, metavar="N", help="with --study: processes (default: one a core)")
+    p.set_defaults(run=run)
+
+
+def run(options) -> int:
+    """Exit 0 when all is stored, 2 for bad input; after Ctrl-C the same command goes on."""
+    for name in ("budget", "tokens", "batch", "limit", "workers"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise UserError(f"--{name} must be at least 1, got {value}")
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise UserError("this needs torch: pip install torch==2.13.0, or run `make setup`") from None
+    return _study(options) if options.study else _search(options)
+
+
+def _study(options) -> int:
+    from ..testtime import pipeline, plan
+
+    try:
+        pipeline.run(options.study, options.workers)
+    except (plan.PlanError, RuntimeError) as error:
+        raise UserError(str(error)) from None
+    return 0
+
+
+def _search(options) -> int:
+    try:
+        import transformers  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "open models need transformers: pip install 'scalinglaws[open]', or run `make setup`"
+        ) from None
+    from ..testtime import open_models, open_run, open_verifiers
+    from ..testtime.study import METHODS
+
+    if options.method not in METHODS:
+        raise UserError(f"--method {options.method!r}: there are {', '.join(METHODS)}")
+    try:
+        asked = open_run.questions(options.data, options.limit)
+    except open_run.DataError as error:
+        raise UserError(str(error)) from None
+    try:
+        writer = _writer(open_models, options)
+        judge = open_verifiers.open_verifier(options.prm, options.prm_family) if options.prm else None
+    except open_verifiers.VerifierError as error:
+        raise UserError(str(error)) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot load the model: {str(error).splitlines()[0]}") from None
+    size = getattr(writer, "parameters", 0)
+    cost = open_run.price(
+        size, judge.parameters if judge else 0, len(asked), options.budget, options.tokens // 4
+    )
+    print(
+        f"{len(asked)} problems, {options.method} with {options.budget} generations: about {cost.tokens:.1e} tokens, "
+        f"{cost.flops:.1e} FLOPs, {cost.memory / 2**30:.1f} GiB of weights; "
+        f"{cost.hours(1e14):.2f} h at a sustained 1e14 FLOP/s (a GPU with vLLM), {cost.hours(1e13):.1f} h at 1e13"
+    )
+    if options.dry_run:
+        return 0
+    engine = open_models.OpenEngine(writer, judge, asked, options.tokens, min(512, options.tokens))
+    about = {
+        "model": str(options.model), "prm": options.prm and str(options.prm), "data": Path(options.data).name,
+        "seed": options.seed, "tokens": options.tokens,
+    }  # fmt: skip
+    table = open_run.run(
+        engine,
+        about,
+        options.method,
+        options.budget,
+        options.out,
+        lambda t: print(t, file=sys.stderr, flush=True),
+    )
+    print(
+        f"{options.method}, N = {options.budget}: right {table['right'].mean():.3f}, majority {table['majority'].mean():.3f}, "
+        f"covered {table['covered'].mean():.3f}, {table['generated'].mean():.0f} tokens a problem; "
+        f"stored in {options.out / 'searches-open.parquet'}"
+    )
+    return 0
+
+
+def _writer(open_models, options):
+    import importlib.util
+
+    import torch
+
+    if torch.cuda.is_available() and importlib.util.find_spec("vllm"):
+        return open_models.VLLM(options.model, seed=options.seed)
+    return open_models.Transformers(options.model, options.batch, seed=options.seed)

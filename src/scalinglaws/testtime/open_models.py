@@ -1,0 +1,253 @@
+"""Open language models behind the interface of `search.Engine`: the same search code, text for tokens.
+
+A step is what ends with a blank line. Solutions are text; answers are what stands in the last
+\\boxed{…}, compared with math-verify, and each problem numbers the distinct ones, the right one 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+STEP = "\n\n"
+INSTRUCTION = (
+    "Solve the following problem step by step. Separate the steps by blank lines and put the "
+    "final answer in \\boxed{{}}.\n\n{problem}"
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A problem of a data set: its text and the reference answer, as LaTeX."""
+
+    text: str
+    answer: str
+
+
+class Writer(Protocol):
+    """A language model: continues each text until `stop` (None: its end) or `limit` tokens.
+
+    Returns for each (what it wrote, stop included; tokens; whether it ended by itself).
+    """
+
+    def write(
+        self, texts: Sequence[str], temperature: float, stop: str | None, limit: int
+    ) -> list[tuple]: ...
+
+    def prompt(self, question: str) -> str:
+        """The text that asks the question, in the model's chat format."""
+
+
+class Transformers:
+    """A `Writer` by transformers: left-padded batches, on a GPU if there is one.
+
+    Raises OSError where the model cannot be found or downloaded.
+    """
+
+    def __init__(self, name: str, batch: int = 16, dtype: str = "auto", seed: int = 0):
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.tokenizer = AutoTokenizer.from_pretrained(name, padding_side="left")
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype).to(self.device).eval()
+        self.batch = batch
+        torch.manual_seed(seed)
+
+    def prompt(self, question: str) -> str:
+        asked = INSTRUCTION.format(problem=question)
+        if self.tokenizer.chat_template is None:
+            return asked + STEP
+        return self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": asked}], tokenize=False, add_generation_prompt=True
+        )
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the model."""
+        return sum(p.numel() for p in self.model.parameters())
+
+    def write(self, texts, temperature, stop, limit):
+        import torch
+
+        out: list[tuple] = []
+        for i in range(0, len(texts), self.batch):
+            some = list(texts[i : i + self.batch])
+            fed = self.tokenizer(some, return_tensors="pt", padding=True, add_special_tokens=False)
+            fed = {k: fed[k].to(self.device) for k in ("input_ids", "attention_mask")}
+            how = {"do_sample": temperature > 0} | ({"temperature": temperature} if temperature else {})
+            if stop is not None:
+                how |= {"stop_strings": [stop], "tokenizer": self.tokenizer}
+            with torch.no_grad():
+                new = self.model.generate(
+                    **fed, max_new_tokens=limit, pad_token_id=self.tokenizer.pad_token_id, **how
+                )[:, fed["input_ids"].shape[1] :]
+            out += [self._read(row.tolist(), stop) for row in new]
+        return out
+
+    def _read(self, ids: list[int], stop: str | None) -> tuple[str, int, bool]:
+        """The row up to its own end: the end-of-text token, or the stop string."""
+        end = self.tokenizer.eos_token_id
+        ended = end in ids
+        ids = ids[: ids.index(end)] if ended else ids
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        if stop is not None and stop in text:
+            ended, text = False, text[: text.index(stop) + len(stop)]
+            # padding after a stop that came early was not written by the model
+            while len(ids) > 1 and stop in self.tokenizer.decode(ids[:-1], skip_special_tokens=True):
+                ids = ids[:-1]
+        return text, len(ids) + ended, ended
+
+
+class VLLM:
+    """A `Writer` by vLLM, whose cache of prefixes makes steps after a long prefix cheap."""
+
+    def __init__(self, name: str, dtype: str = "auto", seed: int = 0):
+        from vllm import LLM
+
+        self.model = LLM(name, dtype=dtype, seed=seed, enable_prefix_caching=True)
+        self.tokenizer = self.model.get_tokenizer()
+
+    prompt = Transformers.prompt
+
+    def write(self, texts, temperature, stop, limit):
+        from vllm import SamplingParams
+
+        how = SamplingParams(
+            temperature=temperature, max_tokens=limit, stop=stop, include_stop_str_in_output=True
+        )
+        found = (r.outputs[0] for r in self.model.generate(list(texts), how, use_tqdm=False))
+        return [
+            (o.text, len(o.token_ids), o.finish_reason == "stop" and o.stop_reason is None) for o in found
+        ]
+
+
+@dataclass
+class TextRows:
+    """Solutions side by side, as `proposer.Rows`, in text. answer [n]: number of the answer, −1 without one."""
+
+    problem: np.ndarray
+    texts: list[str]
+    length: np.ndarray
+    finished: np.ndarray
+    answer: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.problem)
+
+    def select(self, index) -> TextRows:
+        """These rows in this order."""
+        index = np.asarray(index, np.int64)
+        return TextRows(
+            self.problem[index], [self.texts[i] for i in index], self.length[index], self.finished[index],
+            self.answer[index],
+        )  # fmt: skip
+
+    def solution(self, row: int) -> str:
+        """The row's text."""
+        return self.texts[row]
+
+
+class OpenEngine:
+    """A writer and a verifier that face questions: an `Engine` for every method of `search` and `tree`.
+
+    verifier: `scores(question, steps) -> [P of each step]` (see `open_verifiers`), or None.
+    """
+
+    def __init__(self, writer: Writer, verifier, questions: Sequence[Question], most=2048, longest_step=512):
+        self.writer, self.verifier, self.questions = writer, verifier, list(questions)
+        self.most, self.longest_step = most, longest_step
+        self.prompts = [writer.prompt(q.text) for q in self.questions]
+        self.known: list[list[str]] = [[q.answer] for q in self.questions]
+
+    def longest(self, problem: int) -> int:
+        """Tokens of one generation at most."""
+        return self.most
+
+    def begin(self, problems, prefixes=None) -> TextRows:
+        n = len(problems)
+        texts = list(prefixes) if prefixes is not None else [""] * n
+        texts = [t or "" for t in texts]
+        length = np.array([self._count(t) for t in texts])
+        return TextRows(np.array(problems), texts, length, np.zeros(n, bool), np.full(n, -1))
+
+    def _count(self, text: str) -> int:
+        return len(self.writer.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else 0
+
+    def advance(self, rows: TextRows, temperature: float = 1.0, steps: int | None = 1) -> None:
+        for _ in range(1 if steps is None else steps):
+            live = np.flatnonzero(~rows.finished & (rows.length < self.most))
+            groups: dict[int, list[int]] = {}
+            for r in live.tolist():
+                room = int(self.most - rows.length[r])
+                groups.setdefault(room if steps is None else min(room, self.longest_step), []).append(r)
+            for limit, some in groups.items():
+                texts = [self.prompts[rows.problem[r]] + rows.texts[r] for r in some]
+                written = self.writer.write(texts, temperature, None if steps is None else STEP, limit)
+                for r, (text, tokens, ended) in zip(some, written, strict=True):
+                    rows.texts[r] += text
+                    rows.length[r] += tokens
+                    if ended:
+                        rows.answer[r] = self.number(int(rows.problem[r]), rows.texts[r])
+                        rows.finished[r] = True
+
+    def number(self, problem: int, solution: str) -> int:
+        """Which of the problem's distinct answers the solution gives: 0 is the right one, −1 none."""
+        given = boxed(solution)
+        if given is None:
+            return -1
+        for i, known in enumerate(self.known[problem]):
+            if same_answer(known, given):
+                return i
+        self.known[problem].append(given)
+        return len(self.known[problem]) - 1
+
+    def score(self, rows: TextRows) -> np.ndarray:
+        """log P of the last step of each row; one reading for equal texts."""
+        if self.verifier is None:
+            return np.zeros(len(rows))
+        read: dict[tuple[int, str], float] = {}
+        out = np.empty(len(rows))
+        for r in range(len(rows)):
+            key = (int(rows.problem[r]), rows.texts[r])
+            if key not in read:
+                steps = split_steps(rows.texts[r])
+                p = self.verifier.scores(self.questions[key[0]].text, steps)[-1] if steps else 0.5
+                read[key] = float(np.log(max(p, 1e-12)))
+            out[r] = read[key]
+        return out
+
+
+def split_steps(text: str) -> list[str]:
+    """The steps of a solution, empty ones left out: a score never belongs to nothing."""
+    return [s.strip() for s in text.split(STEP) if s.strip()]
+
+
+def boxed(text: str) -> str | None:
+    """What stands in the last \\boxed{…} with balanced braces; None without one."""
+    start = text.rfind("\\boxed{")
+    if start < 0:
+        return None
+    depth, begin = 0, start + len("\\boxed{")
+    for i in range(begin, len(text)):
+        if text[i] == "{":
+            depth += 1
+        elif text[i] == "}":
+            if depth == 0:
+                return text[begin:i].strip()
+            depth -= 1
+    return None
+
+
+def same_answer(gold: str, given: str) -> bool:
+    """Whether two LaTeX answers mean the same (math-verify); equal text always does."""
+    if gold.strip() == given.strip():
+        return True
+    from math_verify import parse, verify
+
+    return bool(verify(parse(f"\\boxed{{{gold}}}"), parse(f"\\boxed{{{given}}}")))

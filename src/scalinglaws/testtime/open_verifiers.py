@@ -1,0 +1,93 @@
+"""Public process verifiers: P that each step is right, for a question and its steps.
+
+Two families ask in two ways. A *chat* verifier (RLHFlow's Llama-3.1 PRMs) is told one step a turn and
+answers + or −. A *tag* verifier (Math-Shepherd) reads all steps at once and its opinion stands
+at a tag after each. Both are the softmax of two logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class VerifierError(Exception):
+    """A model that no adapter fits. One line, with the remedy."""
+
+
+class _Reader:
+    def __init__(self, name: str, dtype: str = "auto"):
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.tokenizer = AutoTokenizer.from_pretrained(name)
+        self.model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype).to(self.device).eval()
+        self.good, self.bad = self._token("+"), self._token("-")
+
+    def _token(self, text: str) -> int:
+        """The token that a model writes for this text in a turn of its own."""
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids[-1]
+
+    def _logits(self, ids: list[int]):
+        import torch
+
+        with torch.no_grad():
+            return self.model(torch.tensor([ids], device=self.device)).logits[0].float().cpu()
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the model."""
+        return sum(p.numel() for p in self.model.parameters())
+
+
+class ChatVerifier(_Reader):
+    """RLHFlow's format: user turns hold the steps (the first after the question), the answer to each is + or −."""
+
+    def scores(self, question: str, steps: Sequence[str]) -> list[float]:
+        """P(+) after each step."""
+        turns, found = [], []
+        for k, step in enumerate(steps):
+            turns.append({"role": "user", "content": f"{question} {step}" if k == 0 else step})
+            text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            pair = self._logits(ids)[-1, [self.good, self.bad]]
+            found.append(float(pair.softmax(-1)[0]))
+            turns.append({"role": "assistant", "content": "+"})
+        return found
+
+
+class TagVerifier(_Reader):
+    """Math-Shepherd's format: `question step ки` …, the opinion is read at each tag."""
+
+    tag = "ки"
+
+    def scores(self, question: str, steps: Sequence[str]) -> list[float]:
+        """P(+) at the tag after each step. Raises VerifierError if the tag is no single token of the model."""
+        text = f"{question} " + "\n".join(f"{s} {self.tag}" for s in steps)
+        mark = self.tokenizer(self.tag, add_special_tokens=False)["input_ids"][-1]
+        ids = self.tokenizer(text)["input_ids"]
+        at = [i for i, t in enumerate(ids) if t == mark]
+        if len(at) < len(steps):
+            raise VerifierError(
+                f"the tokenizer has no token for the tag {self.tag!r}: use another family of verifier"
+            )
+        pair = self._logits(ids)[at[-len(steps) :]][:, [self.good, self.bad]]
+        return pair.softmax(-1)[:, 0].tolist()
+
+
+FAMILIES = {"rlhflow": ChatVerifier, "math-shepherd": TagVerifier}
+
+
+def open_verifier(name: str, family: str | None = None, dtype: str = "auto"):
+    """The adapter for a model, by family or by its name.
+
+    Raises VerifierError for a name that tells no family, OSError where the model cannot be found.
+    """
+    if family is None:
+        family = next((f for f in FAMILIES if f in name.lower()), None)
+    if family not in FAMILIES:
+        raise VerifierError(
+            f"--prm {name}: its name tells none of the known families; say which with --prm-family {' or '.join(FAMILIES)}"
+        )
+    return FAMILIES[family](name, dtype)

@@ -1,0 +1,270 @@
+"""Open models: a tiny randomly initialised one, a scripted one, verifiers with known scores, the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scalinglaws.testtime import open_models, open_run, open_verifiers, search, shelf, tree
+from scalinglaws.testtime.open_models import OpenEngine, Question, boxed, same_answer, split_steps
+
+pytest.importorskip("transformers")
+
+CHAT = (
+    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</{{ m['role'] }}>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A two-layer Llama over bytes with its tokenizer, saved in a folder, as a hub model would be."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny")
+    symbols = ["<end>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE(vocab={s: i for i, s in enumerate(symbols)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", pad_token="<end>")
+    fast.chat_template = CHAT
+    fast.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(symbols), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        eos_token_id=0, bos_token_id=None, pad_token_id=0,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+class Script:
+    """A writer that draws its next step from a list; the third step boxes what was drawn and ends."""
+
+    def __init__(self, seed=0):
+        self.rng, self.limits = np.random.default_rng(seed), []
+
+    def prompt(self, question):
+        return f"<{question}>"
+
+    def tokenizer(self, text, add_special_tokens=False):
+        return {"input_ids": text.split()}
+
+    def write(self, texts, temperature, stop, limit):
+        out = []
+        self.limits.append(limit)
+        for text in texts:
+            done, wrote = len(split_steps(text.split(">", 1)[1])), ""
+            while done < 3:
+                good = int(self.rng.random() < 0.5) if temperature else 1
+                wrote += (
+                    f"step {'good' if good else 'bad'}\n\n"
+                    if done < 2
+                    else f"so \\boxed{{{'2/4' if good else 7}}}"
+                )
+                done += 1
+                if stop is not None and done < 3:
+                    break
+            out.append((wrote, len(wrote.split()), done == 3))
+        return out
+
+
+class Known:
+    """A verifier with known scores: the share of good steps."""
+
+    def __init__(self):
+        self.asked = []
+
+    def scores(self, question, steps):
+        self.asked.append((question, tuple(steps)))
+        return [np.mean(["good" in s or "2/4" in s for s in steps[: k + 1]]) for k in range(len(steps))]
+
+
+QUESTIONS = [Question("one", "\\frac{1}{2}"), Question("two", "0.5")]
+
+
+def test_answers_are_compared_by_meaning():
+    assert same_answer("\\frac{1}{2}", "0.5")
+    assert same_answer("x+1", "1+x")
+    assert not same_answer("3", "4")
+    assert boxed("so \\boxed{\\frac{1}{2}} and \\boxed{a{b}c} end") == "a{b}c"
+    assert boxed("\\boxed{open") is None
+    assert boxed("nothing") is None
+
+
+def test_steps_are_never_empty():
+    assert split_steps("a\n\n\n\nb\n\n") == ["a", "b"]
+
+
+@pytest.mark.parametrize("method", [search.best_of, search.beam, search.diverse, tree.mcts])
+def test_the_same_search_runs_on_text(method):
+    engine = OpenEngine(Script(), Known(), QUESTIONS, most=30, longest_step=3)
+    found = method(engine, [0, 1], 8)
+    for i, f in enumerate(found):
+        assert f.solutions
+        assert f.generated <= 8 * 30
+        # 2/4 means 1/2 means 0.5: answer number 0 is the right one
+        assert all((a == 0) == ("2/4" in s) for a, s in zip(f.answers, f.solutions, strict=True))
+        assert len(engine.known[i]) <= 2
+
+
+def test_search_with_a_known_verifier_beats_chance():
+    """A right answer is a coin; the verifier prefers it, so a beam finds it almost always."""
+    engine = OpenEngine(Script(1), Known(), QUESTIONS * 30, most=30, longest_step=3)
+    beams = search.beam(engine, list(range(60)), 8)
+    assert np.mean([f.choose().get(0, 0.0) for f in beams]) > 0.9
+    votes = search.best_of(OpenEngine(Script(1), None, QUESTIONS * 30, most=30), list(range(60)), 1)
+    assert 0.25 < np.mean([f.choose().get(0, 0.0) for f in votes]) < 0.75
+
+
+def test_equal_texts_are_read_once():
+    judge = Known()
+    engine = OpenEngine(Script(), judge, QUESTIONS, most=30, longest_step=3)
+    rows = engine.begin([0, 0, 1], ["same\n\n", "same\n\n", "same\n\n"])
+    engine.score(rows)
+    assert len(judge.asked) == 2
+
+
+def test_a_real_model_continues_texts_and_counts_its_tokens(tiny):
+    writer = open_models.Transformers(str(tiny), batch=2)
+    prompt = writer.prompt("1 + 1?")
+    assert prompt.startswith("<user>Solve")
+    assert prompt.endswith("<assistant>")
+    one = writer.write([prompt, prompt + "longer", "x"], 0.0, None, 12)
+    assert len(one) == 3
+    again = writer.write([prompt], 0.0, None, 12)
+    assert again[0] == one[0]
+    for text, tokens, ended in one:
+        assert isinstance(text, str)
+        assert tokens == 12 or ended
+    assert writer.parameters == sum(p.numel() for p in writer.model.parameters()) > 10_000
+
+
+def test_a_row_ends_at_its_own_stop(tiny):
+    writer = open_models.Transformers(str(tiny))
+    ids = writer.tokenizer("ab\n\ncd", add_special_tokens=False)["input_ids"]
+    text, tokens, ended = writer._read(ids, "\n\n")
+    assert (text, tokens, ended) == ("ab\n\n", 4, False)
+    assert writer._read([*ids, 0, 0], None) == ("ab\n\ncd", 7, True)
+
+
+def test_a_search_with_a_real_model_and_verifier_keeps_its_budget(tiny):
+    judge = open_verifiers.open_verifier(str(tiny), "rlhflow")
+    engine = OpenEngine(open_models.Transformers(str(tiny)), judge, QUESTIONS, most=24, longest_step=8)
+    for method in (search.best_of, search.beam, tree.mcts):
+        for f in method(engine, [0, 1], 4):
+            assert f.generated <= 4 * 24
+
+
+def test_a_chat_verifier_asks_one_step_a_turn(tiny):
+    """Its scores are the softmax of + and − after each turn, computed here by hand."""
+    import torch
+
+    judge = open_verifiers.open_verifier(str(tiny), "rlhflow")
+    found = judge.scores("Q", ["first", "second"])
+    text = "<user>Q first</user><assistant>+</assistant><user>second</user><assistant>"
+    ids = judge.tokenizer(text, add_special_tokens=False)["input_ids"]
+    logits = judge.model(torch.tensor([ids])).logits[0, -1].float()
+    plus, minus = (judge.tokenizer(t, add_special_tokens=False)["input_ids"][-1] for t in "+-")
+    expected = torch.softmax(logits[[plus, minus]], -1)[0]
+    assert found[1] == pytest.approx(expected.item(), rel=1e-4)
+    assert len(found) == 2
+
+
+def test_a_tag_verifier_reads_at_its_tags(tiny):
+    judge = open_verifiers.open_verifier(str(tiny), "math-shepherd")
+    found = judge.scores("Q", ["first", "second", "third"])
+    assert len(found) == 3
+    assert all(0 < p < 1 for p in found)
+    shorter = judge.scores("Q", ["first"])
+    assert found[0] == pytest.approx(shorter[0], rel=1e-4)
+
+
+def test_a_verifier_of_no_known_family_is_named():
+    with pytest.raises(open_verifiers.VerifierError, match="--prm-family rlhflow or math-shepherd"):
+        open_verifiers.open_verifier("someone/some-model")
+
+
+def test_a_price_is_two_flops_a_parameter_and_token():
+    cost = open_run.price(1e9, 8e9, 500, 256, 512)
+    assert cost.tokens == 500 * 256 * 512
+    assert cost.flops == 2 * 9e9 * cost.tokens
+    assert cost.memory == 18e9
+    assert cost.hours(1e14) == pytest.approx(cost.flops / 3.6e17)
+
+
+def test_a_run_is_stored_problem_by_problem_and_goes_on(tmp_path):
+    about = {"model": "script", "prm": "known", "data": "two", "seed": 0}
+    engine = OpenEngine(Script(), Known(), QUESTIONS, most=30, longest_step=3)
+
+    class Broken(Script):
+        def write(self, texts, *rest):
+            if "<two>" in texts[0]:
+                raise KeyboardInterrupt
+            return super().write(texts, *rest)
+
+    with pytest.raises(KeyboardInterrupt):
+        open_run.run(
+            OpenEngine(Broken(), Known(), QUESTIONS, most=30, longest_step=3), about, "beam", 4, tmp_path
+        )
+    said = []
+    table = open_run.run(engine, about, "beam", 4, tmp_path, said.append)
+    assert len(said) == 1
+    assert said[0].startswith("problem 2")
+    assert list(table["problem"]) == [0, 1]
+    stored = pd.read_parquet(tmp_path / "searches-open.parquet")
+    ours = shelf.packed("searches", "cpu")
+    assert list(stored.columns) == list(ours.columns)
+
+
+def command(*arguments, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-m", "scalinglaws", "testtime", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        **kwargs,
+    )
+
+
+def test_the_command_line_end_to_end(tiny, tmp_path):
+    data = tmp_path / "two.jsonl"
+    data.write_text("\n".join(json.dumps({"problem": q.text, "answer": q.answer}) for q in QUESTIONS))
+    options = ["--model", tiny, "--prm", tiny, "--prm-family", "rlhflow", "--data", data, "--method", "beam"]
+    options += ["--budget", 4, "--tokens", 16, "--out", tmp_path / "out"]
+    dry = command(*options, "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "FLOPs" in dry.stdout
+    assert not (tmp_path / "out").exists()
+    done = command(*options)
+    assert done.returncode == 0, done.stderr
+    assert "beam, N = 4: right 0.000" in done.stdout
+    assert len(pd.read_parquet(tmp_path / "out" / "searches-open.parquet")) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "{tiny}", "--data", "nowhere.jsonl"], "no such file"),
+        (["--model", "{tiny}", "--data", "{bad}"], "line 2: needs JSON"),
+        (["--model", "{tiny}", "--data", "{good}", "--method", "swim"], "there are best_of"),
+        (["--model", "{tiny}", "--data", "{good}", "--budget", "0"], "--budget must be at least 1"),
+        (["--model", "{tiny}", "--data", "{good}", "--prm", "{tiny}"], "--prm-family"),
+        (["--model", "/no/such/folder", "--data", "{good}"], "cannot load the model"),
+    ],
+)
+def test_bad_input_is_one_line(options, message, tiny, tmp_path):
+    (tmp_path / "good.jsonl").write_text('{"problem": "1", "answer": "1"}\n')
+    (tmp_path / "bad.jsonl").write_text('{"problem": "1", "answer": "1"}\n{"problem": 1\n')
+    names = {"tiny": tiny, "good": tmp_path / "good.jsonl", "bad": tmp_path / "bad.jsonl"}
+    found = command(*[str(o).format(**names) for o in options], env=None)
+    assert found.returncode == 2, found.stdout + found.stderr
+    last = [x for x in found.stderr.splitlines() if x.startswith("scalinglaws")]
+    assert len(last) == 1
+    assert message in last[0]
