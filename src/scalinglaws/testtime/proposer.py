@@ -84,14 +84,12 @@ class Rows:
 
 
 class Proposer:
-    """A trained model and the problems it is asked.
+    """A trained model that writes solutions. flat: parameters [P]; `seed` starts its random draws."""
 
-    `context(problem)` gives the tokens before a solution (default: the prompt); `room` bounds a
-    solution's tokens.
-    """
-
-    def __init__(self, world: World, model: Transformer, flat: torch.Tensor, seed: int = 0):
-        self.world, self.model, self.decoder = world, model, Decoder(model, flat)
+    def __init__(
+        self, world: World, model: Transformer, flat: torch.Tensor, seed: int = 0, dtype=torch.float32
+    ):
+        self.world, self.model, self.decoder = world, model, Decoder(model, flat, dtype)
         self.generator = torch.Generator().manual_seed(seed)
 
     def begin(
