@@ -240,7 +240,10 @@ def test_the_command_line_end_to_end(tiny, tmp_path):
     options += ["--budget", 4, "--tokens", 16, "--out", tmp_path / "out"]
     dry = command(*options, "--dry-run")
     assert dry.returncode == 0, dry.stderr
-    assert "FLOPs" in dry.stdout
+    size = open_models.Transformers(str(tiny)).parameters
+    assert open_run.parameters(str(tiny)) == size
+    tokens = 2 * 4 * 16
+    assert f"{tokens:.1e} tokens, {2 * 2 * size * tokens:.1e} FLOPs" in dry.stdout
     assert not (tmp_path / "out").exists()
     done = command(*options)
     assert done.returncode == 0, done.stderr

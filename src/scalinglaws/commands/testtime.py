@@ -75,23 +75,20 @@ def _search(options) -> int:
     except open_run.DataError as error:
         raise UserError(str(error)) from None
     try:
+        if options.prm:
+            open_verifiers.family_of(options.prm, options.prm_family)
+        size = open_run.parameters(options.model)
+        judge_size = open_run.parameters(options.prm) if options.prm else 0
+        cost = open_run.price(size, judge_size, len(asked), options.budget, min(512, options.tokens))
+        print(_price(cost, len(asked), options))
+        if options.dry_run:
+            return 0
         writer = _writer(open_models, options)
         judge = open_verifiers.open_verifier(options.prm, options.prm_family) if options.prm else None
     except open_verifiers.VerifierError as error:
         raise UserError(str(error)) from None
     except (OSError, ValueError) as error:
         raise UserError(f"cannot load the model: {str(error).splitlines()[0]}") from None
-    size = getattr(writer, "parameters", 0)
-    cost = open_run.price(
-        size, judge.parameters if judge else 0, len(asked), options.budget, options.tokens // 4
-    )
-    print(
-        f"{len(asked)} problems, {options.method} with {options.budget} generations: about {cost.tokens:.1e} tokens, "
-        f"{cost.flops:.1e} FLOPs, {cost.memory / 2**30:.1f} GiB of weights; "
-        f"{cost.hours(1e14):.2f} h at a sustained 1e14 FLOP/s (a GPU with vLLM), {cost.hours(1e13):.1f} h at 1e13"
-    )
-    if options.dry_run:
-        return 0
     engine = open_models.OpenEngine(writer, judge, asked, options.tokens, min(512, options.tokens))
     about = {
         "model": str(options.model), "prm": options.prm and str(options.prm), "data": Path(options.data).name,
@@ -111,6 +108,14 @@ def _search(options) -> int:
         f"stored in {options.out / 'searches-open.parquet'}"
     )
     return 0
+
+
+def _price(cost, problems: int, options) -> str:
+    return (
+        f"{problems} problems, {options.method} with {options.budget} generations of about {min(512, options.tokens)} tokens: "
+        f"{cost.tokens:.1e} tokens, {cost.flops:.1e} FLOPs, {cost.memory / 2**30:.1f} GiB of weights; "
+        f"{cost.hours(1e14):.2f} h at a sustained 1e14 FLOP/s (a GPU with vLLM), {cost.hours(1e13):.1f} h at 1e13"
+    )
 
 
 def _writer(open_models, options):

@@ -65,6 +65,16 @@ class Price:
         return self.flops / flops_per_second / 3600
 
 
+def parameters(name: str) -> int:
+    """Parameters of a model from its configuration alone; no weights are loaded. Raises OSError or ValueError."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name))
+    return sum(p.numel() for p in model.parameters())
+
+
 def price(parameters: float, verifier: float, problems: int, budget: int, tokens: int = 512) -> Price:
     """2·N FLOPs a token written and a token read, `tokens` a generation, weights in two bytes each.
 

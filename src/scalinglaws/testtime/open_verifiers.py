@@ -79,15 +79,16 @@ class TagVerifier(_Reader):
 FAMILIES = {"rlhflow": ChatVerifier, "math-shepherd": TagVerifier}
 
 
-def open_verifier(name: str, family: str | None = None, dtype: str = "auto"):
-    """The adapter for a model, by family or by its name.
-
-    Raises VerifierError for a name that tells no family, OSError where the model cannot be found.
-    """
-    if family is None:
-        family = next((f for f in FAMILIES if f in name.lower()), None)
-    if family not in FAMILIES:
+def family_of(name: str, family: str | None = None) -> str:
+    """The family asked for, or the one that the name tells. Raises VerifierError for a name that tells none."""
+    found = family or next((f for f in FAMILIES if f in name.lower()), None)
+    if found not in FAMILIES:
         raise VerifierError(
             f"--prm {name}: its name tells none of the known families; say which with --prm-family {' or '.join(FAMILIES)}"
         )
-    return FAMILIES[family](name, dtype)
+    return found
+
+
+def open_verifier(name: str, family: str | None = None, dtype: str = "auto"):
+    """The adapter for a model. Raises VerifierError as `family_of`, OSError where the model cannot be found."""
+    return FAMILIES[family_of(name, family)](name, dtype)

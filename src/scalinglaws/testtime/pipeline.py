@@ -143,8 +143,9 @@ def _worker(profile: str, folder: Path | None, worlds) -> None:
 def run(profile: str, workers: int | None = None, folder: Path | None = None, worlds=None) -> None:
     """Work off a profile with several processes of one thread each, then pack the tables into data/testtime.
 
-    Raises RuntimeError when a process failed: what was finished stays, the same call goes on.
+    Raises PlanError for a broken plan, RuntimeError when a process failed: what was finished stays, the same call goes on.
     """
+    load(profile)  # a broken plan is told before any process is started
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = mp.get_context("spawn")
     processes = [
