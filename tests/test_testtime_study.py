@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from scalinglaws.paths import root
-from scalinglaws.testtime import pipeline, plan, readout, select, study
+from scalinglaws.testtime import demonstration, pipeline, plan, readout, search, select, study
 from scalinglaws.testtime.shelf import KINDS, Shelf, packed
 from scalinglaws.testtime.world import worlds
 
@@ -174,8 +174,29 @@ def test_a_killed_study_keeps_what_was_finished(house, tmp_path, monkeypatch):
     assert {p: p.stat().st_mtime_ns for p in done} == finished
     monkeypatch.setenv("SCALINGLAWS_ROOT", str(tmp_path))
     assert len(packed("searches", "smoke")) == 16 * 5
+    assert (tmp_path / "data" / "testtime" / "models-smoke.safetensors").is_file()
     with pytest.raises(Exception, match="testtime --study cpu"):
         packed("searches", "cpu")
+
+
+def test_published_models_write_what_the_trained_ones_do(tables, house, monkeypatch):
+    """Half precision costs nothing that greedy decoding or a ranking would notice here."""
+    monkeypatch.setenv("SCALINGLAWS_ROOT", str(house))
+    demonstration.publish("smoke").rename(house / "data" / "testtime" / "models-cpu.safetensors")
+    trained, stored = demonstration.models("smoke"), demonstration.models("cpu")
+    problems = study.test_problems("chain", 16)
+    for part in ("proposer", "reviser"):
+        ours, theirs = (getattr(d, part)().solve(problems, 1, 0.0) for d in (trained, stored))
+        assert (ours.tokens == theirs.tokens).mean() > 0.95
+    solutions = [trained.world.reference(p) for p in problems]
+    contexts = [p.prompt for p in problems]
+    ours, theirs = (d.verifier().judge(contexts, solutions) for d in (trained, stored))
+    written = np.isfinite(ours)
+    np.testing.assert_allclose(theirs[written], ours[written], atol=0.05)
+    found = search.beam(stored.engine(problems), range(16), 4)
+    assert len(found) == 16
+    with pytest.raises(Exception, match="models-gpu"):
+        demonstration.models("gpu")
 
 
 def test_a_broken_plan_is_one_line(house, tmp_path):

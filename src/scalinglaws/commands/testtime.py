@@ -49,10 +49,11 @@ def run(options) -> int:
 
 
 def _study(options) -> int:
-    from ..testtime import pipeline, plan
+    from ..testtime import demonstration, pipeline, plan
 
     try:
         pipeline.run(options.study, options.workers)
+        demonstration.publish(options.study)
     except (plan.PlanError, RuntimeError) as error:
         raise UserError(str(error)) from None
     return 0

@@ -51,7 +51,7 @@ class Decoder:
         self.model = model
         self.p = {k: v[0] for k, v in model.layout.views(flat.detach()[None].to(dtype)).items()}
         self.dtype = dtype
-        cos, sin = model.cos.to(torch.float32), model.sin.to(torch.float32)
+        cos, sin = (t.to(flat.device, torch.float32) for t in (model.cos, model.sin))
         self.cos, self.sin = torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
     def cache(self, rows: int, room: int) -> Cache:

@@ -43,7 +43,7 @@ class Size:
         """Forward FLOPs a token with the last layer, 2·(N + vocabulary·d), without attention."""
         return 2.0 * (self.N + vocabulary * self.d_model)
 
-    def transformer(self, vocabulary: int) -> Transformer:
+    def transformer(self, vocabulary: int, device: str = "cpu") -> Transformer:
         """The engine's model of this shape."""
         run = Run(
             corpus="examples",
@@ -54,7 +54,7 @@ class Size:
             tokens=1,
             learning_rate=1.0,
         )
-        return Transformer(run, vocabulary)
+        return Transformer(run, vocabulary, device)
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,9 @@ def answers(contexts: Sequence[Sequence[int]], targets: Sequence[Sequence[int]])
 
 def next_token_loss(model: Transformer, p: dict, batch: Examples, training: bool = True) -> torch.Tensor:
     """Mean −log p of the weighted tokens, nats."""
-    tokens = torch.from_numpy(batch.tokens.astype(np.int64))[None]
-    weight = torch.from_numpy(batch.weight[:, 1:])
+    device = p["embedding"].device
+    tokens = torch.from_numpy(batch.tokens.astype(np.int64))[None].to(device)
+    weight = torch.from_numpy(batch.weight[:, 1:]).to(device)
     logits = model.logits(p, tokens[..., :-1], training)[0].float()
     losses = F.cross_entropy(logits.flatten(0, 1), tokens[0, :, 1:].flatten(), reduction="none")
     return (losses.view_as(weight) * weight).sum() / weight.sum().clamp(min=1)
@@ -135,7 +136,7 @@ def fit(
     after_step: Callable[[int, torch.Tensor, float], bool] = lambda step, flat, loss: False,
     dtype=torch.bfloat16,
 ) -> torch.Tensor:
-    """Train a copy of parameters [P]; examples in a new order each time round.
+    """Train a copy of parameters [P] on their device; examples in a new order each time round.
 
     `after_step(steps done, flat [P], loss)` may end training by returning True. Raises
     FloatingPointError when the loss stops being a number.
@@ -154,7 +155,7 @@ def fit(
         (gradient,) = torch.autograd.grad(value, leaf)
         rates = optimiser.corrections([recipe.rate(step)], step + 1, 0.9, recipe.beta2)
         optimiser.adamw(
-            flat, gradient, first, second, torch.tensor(rates),
+            flat, gradient, first, second, torch.tensor(rates, device=flat.device),
             beta1=0.9, beta2=recipe.beta2, decay=recipe.weight_decay, clip=1.0,
         )  # fmt: skip
         if not math.isfinite(value.item()):

@@ -24,18 +24,28 @@ def demonstrations(world: World, n: int, rng: np.random.Generator, answer_only: 
     return answers([p.prompt for p in problems], targets)
 
 
-def train(world: World, size: Size, recipe: Recipe, answer_only: bool = False, examples=None, start=None):
+def train(
+    world: World,
+    size: Size,
+    recipe: Recipe,
+    answer_only=False,
+    examples=None,
+    start=None,
+    device: str = "cpu",
+) -> torch.Tensor:
     """Parameters [P] of a proposer trained on fresh demonstrations, `recipe.steps · recipe.batch` of them.
 
-    `examples` and `start` (parameters) continue a model on other examples.
+    `examples` and `start` (parameters) continue a model on other examples. The result is on the CPU.
     """
-    model = size.transformer(len(world.tokens))
+    model = size.transformer(len(world.tokens), device)
     model.dropout = recipe.dropout
     if examples is None:
         rng = np.random.default_rng([recipe.seed, 1])
         examples = demonstrations(world, recipe.steps * recipe.batch, rng, answer_only)
     flat = model.initial(recipe.seed) if start is None else start
-    return fit(flat, model.layout, lambda p, b: next_token_loss(model, p, b), examples, recipe)
+    return fit(
+        flat.to(device), model.layout, lambda p, b: next_token_loss(model, p, b), examples, recipe
+    ).cpu()
 
 
 @dataclass
@@ -64,6 +74,8 @@ class Rows:
         """These rows in this order, copies where one is named twice; `spent` counts from zero again."""
         index = np.asarray(index, np.int64)
         chosen = torch.from_numpy(index)
+        if self.cache is not None:
+            chosen = chosen.to(self.cache.used.device)
         return Rows(
             self.problem[index], self.tokens[index], self.length[index], self.finished[index],
             self.steps[index], np.zeros(len(index), np.int64),
@@ -84,13 +96,17 @@ class Rows:
 
 
 class Proposer:
-    """A trained model that writes solutions. flat: parameters [P]; `seed` starts its random draws."""
+    """A trained model that writes solutions, on the device of its parameters `flat` [P]; `seed` starts its draws."""
 
     def __init__(
         self, world: World, model: Transformer, flat: torch.Tensor, seed: int = 0, dtype=torch.float32
     ):
         self.world, self.model, self.decoder = world, model, Decoder(model, flat, dtype)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.device = flat.device
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+
+    def _send(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device)
 
     def begin(
         self, contexts: Sequence[Sequence[int]], problem: Sequence[int], room: int, prefixes=None
@@ -99,10 +115,10 @@ class Proposer:
         n = len(contexts)
         prefixes = prefixes or [()] * n
         fed = pad([[*c, *p] for c, p in zip(contexts, prefixes, strict=True)], np.int64)
-        lengths = torch.tensor([len(c) + len(p) for c, p in zip(contexts, prefixes, strict=True)])
+        lengths = self._send(np.array([len(c) + len(p) for c, p in zip(contexts, prefixes, strict=True)]))
         cache = self.decoder.cache(n, max(map(len, contexts)) + room)
-        hidden = self.decoder.feed(cache, torch.from_numpy(fed), lengths)
-        last = hidden[torch.arange(n), lengths - 1]
+        hidden = self.decoder.feed(cache, self._send(fed), lengths)
+        last = hidden[torch.arange(n, device=self.device), lengths - 1]
         tokens = np.full((n, room), PAD, np.uint8)
         length = np.array([len(p) for p in prefixes])
         for row, p in zip(tokens, prefixes, strict=True):
@@ -125,15 +141,15 @@ class Proposer:
         if not len(at):
             return
         whole = len(at) == len(rows)
-        cache = rows.cache if whole else rows.cache.select(torch.from_numpy(at))
-        logits = rows.logits if whole else rows.logits[torch.from_numpy(at)]
+        cache = rows.cache if whole else rows.cache.select(self._send(at))
+        logits = rows.logits if whole else rows.logits[self._send(at)]
         left = np.full(len(at), np.iinfo(int).max if steps is None else steps)
         current, previous = np.zeros(len(at), int), rows.tokens[at, np.maximum(rows.length[at] - 1, 0)]
         previous = np.where(rows.length[at] > 0, previous, PAD)
         more = np.ones(len(at), bool)
         while True:
             chosen = draw(logits, temperature, self.generator)
-            token, who = chosen.numpy(), at[more]
+            token, who = chosen.cpu().numpy(), at[more]
             rows.tokens[who, rows.length[who]] = token[more]
             rows.length[who] += 1
             rows.spent[who] += 1
@@ -152,7 +168,7 @@ class Proposer:
             if not more.any():
                 break
             if more.mean() < (0.75 if steps is None else 1.0):
-                keep = torch.from_numpy(np.flatnonzero(more))
+                keep = self._send(np.flatnonzero(more))
                 cache, logits = cache.select(keep), logits[keep]
                 at, left, current, previous, more = (x[more] for x in (at, left, current, previous, more))
         if steps is None:
@@ -161,9 +177,9 @@ class Proposer:
     def _keep(self, rows, at, cache, logits, stop) -> None:
         """Bring the state of rows that stop here back to where `rows` keeps it."""
         if cache is rows.cache:
-            rows.logits[torch.from_numpy(at[stop])] = logits[torch.from_numpy(stop)]
+            rows.logits[self._send(at[stop])] = logits[self._send(stop)]
             return
-        where, which = torch.from_numpy(at[stop]), torch.from_numpy(np.flatnonzero(stop))
+        where, which = self._send(at[stop]), self._send(np.flatnonzero(stop))
         top = int(cache.used.max())
         for ours, theirs in ((rows.cache.keys, cache.keys), (rows.cache.values, cache.values)):
             ours[:, where, :, :top] = theirs[:, which, :, :top]

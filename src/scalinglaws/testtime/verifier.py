@@ -29,14 +29,15 @@ HEADS = ("plain", "factored")
 
 
 class Verifier:
-    """A trained verifier: transformer and head in one flat buffer. Raises ValueError for an unknown head."""
+    """A trained verifier: transformer and head in one flat buffer, on its device. Raises ValueError for an unknown head."""
 
     def __init__(self, world: World, size: Size, head: str, flat: torch.Tensor | None = None):
         if head not in HEADS:
             raise ValueError(f"head {head!r} must be one of {', '.join(HEADS)}")
         self.world, self.size, self.head = world, size, head
         V, d = len(world.tokens), size.d_model
-        self.model = size.transformer(V)
+        self.device = "cpu" if flat is None else flat.device
+        self.model = size.transformer(V, self.device)
         shapes = dict(self.model.layout.shapes) | {"value": (d, 1), "value.bias": (1,)}
         if head == "factored":
             shapes |= {"token": (d, V), "token.bias": (V,)}
@@ -49,9 +50,12 @@ class Verifier:
         self.decoder = Decoder(self.model, self.flat[: self.model.layout.size])
         self.p = {k: v[0] for k, v in self.layout.views(self.flat[None]).items()}
 
+    def _send(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device)
+
     def start(self, proposer: torch.Tensor) -> torch.Tensor:
         """Parameters [P] before training: the proposer's, and a head that trusts every token."""
-        head = torch.zeros(self.layout.size - self.model.layout.size)
+        head = torch.zeros(self.layout.size - self.model.layout.size, device=proposer.device)
         flat = torch.cat([proposer, head])
         if self.head == "factored":
             self.layout.views(flat[None])["token.bias"][:] = 3.0
@@ -74,15 +78,17 @@ class Verifier:
 
         `weight` of the examples is 1 where a label stands, and −1 at other tokens of the solution.
         """
+        self.device = proposer.device
+        self.model = self.size.transformer(len(self.world.tokens), self.device)
         self.model.dropout = recipe.dropout
 
         def loss(p: dict, batch: Examples) -> torch.Tensor:
             one = {k: v[0] for k, v in p.items()}
-            tokens = torch.from_numpy(batch.tokens.astype(np.int64))
+            tokens = self._send(batch.tokens.astype(np.int64))
             hidden = self.model.hidden(p, tokens[None], training=True)[0].view(*tokens.shape, -1)
-            weight = torch.from_numpy(batch.weight)
+            weight = self._send(batch.weight)
             log_p = self.log_probability(one, hidden, tokens, weight != 0)
-            label = torch.from_numpy(batch.label)
+            label = self._send(batch.label)
             both = label * log_p + (1 - label) * log_complement(log_p)
             counted = weight.clamp(min=0)
             return -(both * counted).sum() / counted.sum().clamp(min=1)
@@ -103,12 +109,12 @@ class Verifier:
         order = sorted(range(len(solutions)), key=lambda i: len(contexts[i]) + len(solutions[i]))
         for i in range(0, len(order), at_once):
             some = order[i : i + at_once]
-            tokens = torch.from_numpy(pad([[*contexts[j], *solutions[j]] for j in some], np.int64))
-            position = torch.arange(tokens.shape[1])
-            start = torch.tensor([len(contexts[j]) for j in some])[:, None]
+            tokens = self._send(pad([[*contexts[j], *solutions[j]] for j in some], np.int64))
+            position = torch.arange(tokens.shape[1], device=self.device)
+            start = self._send(np.array([len(contexts[j]) for j in some]))[:, None]
             cache = self.decoder.cache(len(some), tokens.shape[1])
             hidden = self.decoder.feed(cache, tokens)
-            log_p = self.log_probability(self.p, hidden, tokens, position >= start).numpy()
+            log_p = self.log_probability(self.p, hidden, tokens, position >= start).cpu().numpy()
             for row, j in enumerate(some):
                 n = len(solutions[j])
                 out[j, :n] = log_p[row, len(contexts[j]) : len(contexts[j]) + n]
@@ -135,33 +141,33 @@ class Verifier:
         t = int(new.max(initial=0))
         if t:
             index = np.minimum(state.read[:, None] + np.arange(t), rows.tokens.shape[1] - 1)
-            tokens = torch.from_numpy(np.take_along_axis(rows.tokens, index, 1).astype(np.int64))
-            lengths = torch.from_numpy(new)
+            tokens = self._send(np.take_along_axis(rows.tokens, index, 1).astype(np.int64))
+            lengths = self._send(new)
             hidden = self.decoder.feed(state.cache, tokens, lengths)
             before = torch.cat([state.hidden[:, None], hidden[:, :-1]], 1)
             if self.head == "factored":
                 opinion = F.logsigmoid((before @ self.p["token"]).float() + self.p["token.bias"])
                 each = opinion.gather(-1, tokens[..., None])[..., 0]
-                state.log_q = state.log_q + (each * (torch.arange(t) < lengths[:, None])).sum(1)
-            last = hidden[torch.arange(len(rows)), (lengths - 1).clamp(min=0)]
+                state.log_q = state.log_q + (
+                    each * (torch.arange(t, device=self.device) < lengths[:, None])
+                ).sum(1)
+            last = hidden[torch.arange(len(rows), device=self.device), (lengths - 1).clamp(min=0)]
             state.hidden = torch.where((lengths > 0)[:, None], last, state.hidden)
             state.read = rows.length.copy()
         value = F.logsigmoid((state.hidden @ self.p["value"])[:, 0] + self.p["value.bias"])
-        return (value + state.log_q).numpy()
+        return (value + state.log_q).cpu().numpy()
 
     def _open(self, rows: Rows, contexts) -> Reading:
         asked, back = np.unique(rows.problem, return_inverse=True)
         prompts = [contexts[i] for i in asked]
-        lengths = torch.tensor([len(c) for c in prompts])
+        lengths = self._send(np.array([len(c) for c in prompts]))
         cache = self.decoder.cache(len(asked), int(lengths.max()) + rows.tokens.shape[1] + 1)
-        hidden = self.decoder.feed(cache, torch.from_numpy(pad(prompts, np.int64)), lengths)
+        hidden = self.decoder.feed(cache, self._send(pad(prompts, np.int64)), lengths)
+        last = hidden[torch.arange(len(asked), device=self.device), lengths - 1]
         first = Reading(
-            cache,
-            np.zeros(len(asked), np.int64),
-            torch.zeros(len(asked)),
-            hidden[torch.arange(len(asked)), lengths - 1],
+            cache, np.zeros(len(asked), np.int64), torch.zeros(len(asked), device=self.device), last
         )
-        return first.select(torch.from_numpy(back))
+        return first.select(self._send(back))
 
 
 @dataclass
@@ -175,7 +181,9 @@ class Reading:
 
     def select(self, rows: torch.Tensor) -> Reading:
         """These rows."""
-        return Reading(self.cache.select(rows), self.read[rows.numpy()], self.log_q[rows], self.hidden[rows])
+        return Reading(
+            self.cache.select(rows), self.read[rows.cpu().numpy()], self.log_q[rows], self.hidden[rows]
+        )
 
 
 def log_complement(log_p: torch.Tensor) -> torch.Tensor:
