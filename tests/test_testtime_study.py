@@ -82,7 +82,8 @@ def test_a_second_call_makes_nothing(tables, house, monkeypatch):
     monkeypatch.setattr(Shelf, "_held", lambda *_: made.append(1))
     again = pipeline.tables("smoke")
     assert not made
-    pd.testing.assert_frame_equal(again["searches"], tables["searches"])
+    for kind in (*KINDS, "pieces"):
+        pd.testing.assert_frame_equal(again[kind], tables[kind])
 
 
 def test_stored_samples_read_back_as_they_were_drawn(tables):

@@ -59,6 +59,7 @@ def _line(plan: Plan, seed: int, shelf: Shelf) -> list[tuple[int, Job]]:
         if seed in v.seeds:
             stage = 2 if v.seeds == plan.seeds else 5
             add(stage, f"verifier {v.name}", study.verifier, v.name)
+            add(stage, f"scores of {v.name}", study.scores, v.name)
             add(stage, f"quality of {v.name}", study.quality, v.name)
     for entry in plan.searches:
         if seed in entry.get("seeds", plan.seeds):
@@ -88,6 +89,7 @@ def _other(study: Study, name: str) -> None:
     study.draws(name)
     judge = study.plan.labels.get("judge")
     if judge and not name.startswith("answer"):
+        study.scores(judge, name)
         study.quality(judge, name)
 
 

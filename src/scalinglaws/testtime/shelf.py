@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -29,12 +30,17 @@ KINDS = ("samples", "scores", "searches", "chains", "verifiers")
 
 
 class Shelf:
-    """Pieces of one profile under `folder` (default: _build/testtime/PROFILE of the checkout)."""
+    """Pieces of one profile under `folder` (default: _build/testtime/PROFILE of the checkout).
+
+    A piece is known by what it is asked to be. A toy piece is also known by the code that made it, so that
+    a smoke build never shows what older code did; a long study says which commit made which piece.
+    """
 
     def __init__(self, profile: str, folder: Path | None = None):
         self.profile = profile
         self.folder = Path(folder) if folder else root() / "_build" / "testtime" / profile
         self.asked: set[Path] = set()
+        self.salt = source() if profile == "smoke" else ""
 
     def table(self, kind: str, about: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """The table that `about` describes, made and stored if it is not there."""
@@ -51,7 +57,7 @@ class Shelf:
         return any(self._path(kind, about, end).is_file() for end in (".parquet", ".pickle"))
 
     def _path(self, kind: str, about: dict, end: str) -> Path:
-        text = json.dumps(about, sort_keys=True)
+        text = json.dumps(about, sort_keys=True) + self.salt
         return self.folder / kind / (hashlib.sha256(text.encode()).hexdigest()[:16] + end)
 
     def _obtain(self, kind: str, about: dict, end: str, make: Callable[[], bytes]) -> Path:
@@ -115,6 +121,13 @@ def packed(kind: str, profile: str) -> pd.DataFrame:
             f"`python -m scalinglaws testtime --study {profile}`"
         )
     return pd.read_parquet(path)
+
+
+@cache
+def source() -> str:
+    """A digest of this room's code."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
 def provenance() -> dict[str, str]:
