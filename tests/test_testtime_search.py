@@ -96,7 +96,7 @@ SEARCHES = {
 }
 
 
-@pytest.mark.parametrize("N", [1, 4, 16, 64])
+@pytest.mark.parametrize("N", [1, 2, 3, 4, 7, 11, 16, 64])
 @pytest.mark.parametrize("method", SEARCHES)
 def test_no_method_writes_more_than_its_budget_and_all_report_what_they_wrote(method, N):
     engine = Toy(noisy)

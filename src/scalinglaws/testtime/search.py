@@ -123,17 +123,20 @@ def best_of(engine: Engine, problems: Sequence[int], N: int, temperature: float 
 
 
 def beam(engine, problems, N: int, M: int = 4, temperature: float = 1.0, lookahead: int = 0, distinct=False):
-    """Beam search of width N/M over N candidates; with lookahead the candidates are N/(k + 1), at equal cost."""
+    """Beam search of width N/M over N candidates; with lookahead the candidates are N/(k + 1), at equal cost.
+
+    An N that cannot be shared out evenly is rounded down.
+    """
     lookahead = min(lookahead, N - 1)  # with one sample there is nothing to choose
     N = N // (lookahead + 1)
-    M = min(M, N)
-    return stepwise(engine, problems, N, 1, max(1, N // M), temperature, lookahead, distinct)
+    keep = max(1, N // M)
+    return stepwise(engine, problems, N // keep * keep, 1, keep, temperature, lookahead, distinct)
 
 
 def diverse(engine, problems, N: int, M: int = 4, temperature: float = 1.0) -> list[Found]:
     """Diverse verifier tree search: N/M independent trees that each follow their best of M steps."""
-    M = min(M, N)
-    return stepwise(engine, problems, N, N // M, 1, temperature)
+    trees = max(1, N // M)
+    return stepwise(engine, problems, N // trees * trees, trees, 1, temperature)
 
 
 def stepwise(
