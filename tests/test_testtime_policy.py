@@ -102,6 +102,17 @@ def test_sharing_out_a_budget_against_all_ways():
     assert policy.share_out(easy, budgets, bins, 6.0).tolist() == [0, 0, 2]
 
 
+def test_adaptive_allocation_gains_where_some_need_more_and_keeps_the_mean():
+    """Bin 0 is right at once, bin 1 only with 16: at a mean of 10 the even split gets half, sharing out all."""
+    budgets, bins = np.array([1, 4, 16]), np.repeat([0, 1], 50)
+    A = np.stack([1.0 - bins, 1.0 - bins, np.ones(100)])
+    fold = policy.folds(100, 1)
+    found = policy.adaptive(A, budgets, bins, fold, mean_budget=10.0)
+    assert found.mean() == 1.0
+    poor = policy.adaptive(A, budgets, bins, fold, mean_budget=4.0)
+    assert poor.mean() == 0.5
+
+
 def test_misjudged_bins_stay_in_range():
     bins = np.repeat(np.arange(5), 200)
     wrong = policy.misjudged(bins, 0.3, 2, np.random.default_rng(3))
