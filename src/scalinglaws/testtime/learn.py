@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -182,8 +182,3 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
     with safe_open(str(path), framework="pt") as file:
         about = json.loads(file.metadata()["about"])
         return {k: file.get_tensor(k).float() for k in file.keys()}, about  # noqa: SIM118
-
-
-def describe(size: Size, recipe: Recipe) -> dict:
-    """Size and recipe as plain fields."""
-    return {"size": asdict(size), "recipe": asdict(recipe)}
