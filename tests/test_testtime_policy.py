@@ -258,6 +258,20 @@ def test_a_piece_is_made_once_and_packed(tmp_path):
     assert (notes["commit"].str.len() >= 7).all()
 
 
+def test_seconds_are_a_pieces_own(tmp_path):
+    """A piece that has another made on the way does not count its seconds again."""
+    shelf = Shelf("smoke", tmp_path)
+
+    def inner():
+        time.sleep(0.6)
+        return 1
+
+    shelf.piece("verifier", {"a": 1}, lambda: shelf.piece("labels", {"a": 1}, inner))
+    seconds = shelf.notes().set_index("kind")["seconds"]
+    assert seconds["labels"] >= 0.6
+    assert seconds["verifier"] < 0.5
+
+
 def test_a_failed_piece_leaves_nothing(tmp_path):
     shelf = Shelf("smoke", tmp_path)
     with pytest.raises(RuntimeError, match="no luck"):

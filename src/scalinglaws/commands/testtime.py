@@ -49,12 +49,13 @@ def run(options) -> int:
 
 
 def _study(options) -> int:
+    from ..lm.store import StoreError
     from ..testtime import demonstration, pipeline, plan
 
     try:
         pipeline.run(options.study, options.workers)
         demonstration.publish(options.study)
-    except (plan.PlanError, RuntimeError) as error:
+    except (plan.PlanError, StoreError, RuntimeError) as error:
         raise UserError(str(error)) from None
     return 0
 
@@ -64,8 +65,9 @@ def _search(options) -> int:
         import transformers  # noqa: F401
     except ImportError:
         raise UserError(
-            "open models need transformers: pip install 'scalinglaws[open]', or run `make setup`"
+            "open models need transformers: pip install transformers math-verify, or run `make setup`"
         ) from None
+    from ..lm.store import StoreError
     from ..testtime import open_models, open_run, open_verifiers
     from ..testtime.study import METHODS
 
@@ -93,16 +95,13 @@ def _search(options) -> int:
     engine = open_models.OpenEngine(writer, judge, asked, options.tokens, min(512, options.tokens))
     about = {
         "model": str(options.model), "prm": options.prm and str(options.prm), "data": Path(options.data).name,
-        "seed": options.seed, "tokens": options.tokens,
+        "seed": options.seed, "tokens": options.tokens, "family": options.prm and open_verifiers.family_of(options.prm, options.prm_family),
     }  # fmt: skip
-    table = open_run.run(
-        engine,
-        about,
-        options.method,
-        options.budget,
-        options.out,
-        lambda t: print(t, file=sys.stderr, flush=True),
-    )
+    say = lambda text: print(text, file=sys.stderr, flush=True)
+    try:
+        table = open_run.run(engine, about, options.method, options.budget, options.out, say)
+    except (open_verifiers.VerifierError, StoreError) as error:
+        raise UserError(str(error)) from None
     print(
         f"{options.method}, N = {options.budget}: right {table['right'].mean():.3f}, majority {table['majority'].mean():.3f}, "
         f"covered {table['covered'].mean():.3f}, {table['generated'].mean():.0f} tokens a problem; "

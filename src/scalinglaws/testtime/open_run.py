@@ -94,7 +94,12 @@ def run(
     """
     shelf, parts = Shelf("open", folder), []
     for i, question in enumerate(engine.questions):
-        what = about | {"method": method, "budget": budget, "problem": i, "question": question.text}
+        what = about | {
+            "method": method,
+            "budget": budget,
+            "problem": i,
+            "question": [question.text, question.answer],
+        }
         known = shelf.has("searches", what)
         parts.append(shelf.table("searches", what, lambda i=i: _one(engine, about, method, budget, i)))
         if not known:

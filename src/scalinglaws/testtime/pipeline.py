@@ -31,7 +31,7 @@ class Job:
 def jobs(profile: str, shelf: Shelf, worlds=None, seeds=None) -> list[Job]:
     """All jobs (or those of some worlds and seeds), the ones that others need first.
 
-    Raises PlanError for a broken plan or an unknown world.
+    Raises PlanError for a broken plan.
     """
     plans = load(profile)
     lines = [
