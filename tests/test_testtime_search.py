@@ -246,6 +246,24 @@ def test_rules_against_plain_counting(samples):
             assert all(total(votes[a]) == pytest.approx(top) for a in chosen)
 
 
+@pytest.mark.parametrize("rule", select.RULES)
+def test_replay_agrees_with_choosing_in_every_block(rule):
+    """With ties, unfinished samples, whole blocks of them, and scores of zero probability."""
+    rng = np.random.default_rng(1)
+    for t in range(60):
+        n = int(rng.integers(1, 40))
+        answers = rng.integers(-1, 1 if t % 4 == 0 else 4, n)
+        scores = np.round(3 * rng.normal(size=n), 1)
+        scores[rng.random(n) < 0.3] = -np.inf
+        budgets = [N for N in (1, 2, 3, 5, 8) if N <= n]
+        blocks = [
+            [select.accuracy(answers[i : i + N], scores[i : i + N], 2, rule) for i in range(0, n - N + 1, N)]
+            for N in budgets
+        ]
+        plain = [np.mean(b) for b in blocks]
+        assert select.replay(answers, scores, 2, budgets, rule) == pytest.approx(plain)
+
+
 def test_replay_is_the_mean_over_blocks_and_unbiased():
     rng = np.random.default_rng(0)
     answers = rng.choice(3, 512, p=[0.5, 0.3, 0.2])

@@ -40,7 +40,8 @@ def choose(answers: np.ndarray, log_score: np.ndarray, rule: str) -> dict[int, f
     if rule == "majority":
         votes = np.bincount(back).astype(float)
     elif rule == "weighted":
-        votes = np.bincount(back, np.exp(log_score - log_score.max()))
+        best = log_score.max()
+        votes = np.bincount(back, np.exp(log_score - (best if np.isfinite(best) else 0.0)))
     elif rule == "best":
         votes = np.full(len(kinds), -np.inf)
         np.maximum.at(votes, back, log_score)
@@ -58,21 +59,41 @@ def accuracy(answers, log_score, right_answer: int, rule: str) -> float:
 def replay(answers: np.ndarray, log_score: np.ndarray, right_answer: int, budgets, rule: str) -> np.ndarray:
     """Accuracy at each budget N, the mean over the disjoint blocks of N of one problem's samples.
 
-    Disjoint blocks are independent draws, so the mean is unbiased. Raises ValueError for a budget
-    above the number of samples.
+    Disjoint blocks are independent draws, so the mean is unbiased. The rules are those of `choose`, for
+    all blocks at once. Raises ValueError for a budget above the number of samples.
     """
+    if rule not in RULES:
+        raise ValueError(f"rule {rule!r} must be one of {', '.join(RULES)}")
+    answers, log_score = np.asarray(answers), np.asarray(log_score, float)
+    kinds = np.unique(answers[answers >= 0])
+    gives = answers[:, None] == kinds  # [samples, kinds]
     out = np.empty(len(budgets))
     for b, N in enumerate(budgets):
-        blocks = len(answers) // N
-        if not blocks:
+        if N > len(answers):
             raise ValueError(f"budget {N} asks for more than the {len(answers)} stored samples")
-        out[b] = np.mean(
-            [
-                accuracy(answers[i * N : (i + 1) * N], log_score[i * N : (i + 1) * N], right_answer, rule)
-                for i in range(blocks)
-            ]
-        )
+        out[b] = _blocks(gives, log_score, kinds == right_answer, N, rule)
     return out
+
+
+def _blocks(gives: np.ndarray, log_score: np.ndarray, right: np.ndarray, N: int, rule: str) -> float:
+    """Mean over blocks of N of the share of the chosen answers that is right. gives [samples, kinds], right [kinds]."""
+    n, K = len(log_score) // N * N, gives.shape[1]
+    if not K:
+        return 0.0
+    there, score = gives[:n].reshape(-1, N, K), log_score[:n].reshape(-1, N, 1)
+    if rule == "majority":
+        votes = there.sum(1).astype(float)
+    else:
+        finished = np.where(there.any(2, keepdims=True), score, -np.inf)
+        best = finished.max(1, keepdims=True)
+        best = np.where(np.isfinite(best), best, 0.0)
+        votes = np.where(there, np.exp(finished - best) if rule == "weighted" else score, -np.inf if rule == "best" else 0.0)
+        votes = votes.max(1) if rule == "best" else votes.sum(1)
+    voted = there.any(1)
+    votes = np.where(voted, votes, -np.inf)
+    most = votes.max(1, keepdims=True)
+    top = voted & (votes >= most - 1e-9 * np.maximum(1.0, np.abs(most)))
+    return float(((top & right).sum(1) / np.maximum(top.sum(1), 1)).mean())
 
 
 def coverage(right: np.ndarray, budgets) -> np.ndarray:
