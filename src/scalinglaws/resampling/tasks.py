@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .language import AGAIN, BASE, LONGEST, OPERATIONS, Lists, Program, pack, run
+from .language import AGAIN, BASE, LONGEST, OPERATIONS, Lists, Program, run
 
 EXAMPLES = 6
 """Input–output examples in a prompt."""
@@ -58,7 +58,7 @@ def behaviours(programs: Sequence[Program], probes: Lists = PROBES) -> list[byte
 def sound(programs: Sequence[Program], probes: Lists = PROBES) -> np.ndarray:
     """Which programs are neither degenerate nor redundant [P]."""
     own = behaviours(programs, probes)
-    identity = behaviours([((AGAIN, 1),)], probes)[0]  # `again` with nothing before it does nothing
+    identity = behaviours([()], probes)[0]
     width = LONGEST + 1
     kept = np.array(
         [
@@ -78,15 +78,13 @@ def sound(programs: Sequence[Program], probes: Lists = PROBES) -> np.ndarray:
 
 
 def _shorter(program: Program) -> list[Program]:
-    """The program without one of its operations, and with one repetition fewer."""
+    """The program without one or two neighbouring operations, and with one repetition fewer."""
     found = []
     for j, (op, k) in enumerate(program):
-        rest = program[:j] + program[j + 1 :]
-        if rest and rest[0][0] != AGAIN:
-            found.append(rest)
+        found += [program[:j] + program[j + n :] for n in (1, 2) if j + n <= len(program)]
         if op == AGAIN and k > 1:
             found.append((*program[:j], (AGAIN, k - 1), *program[j + 1 :]))
-    return found
+    return [p for p in found if p]
 
 
 def draw_programs(
@@ -189,11 +187,3 @@ def judge(task: Task, programs: Sequence[Program]) -> np.ndarray:
     values, lengths = run(programs, task.hidden)
     true_values, true_lengths = outputs(task)
     return (lengths == true_lengths) & (values == true_values).all(-1)
-
-
-def suite(inputs: Sequence[Sequence[int]], program: Program) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Input–output pairs of a program on lists of your own."""
-    values, lengths = run([program], pack(inputs))
-    from .language import unpack
-
-    return list(zip(map(tuple, inputs), unpack(values[0], lengths[0]), strict=True))

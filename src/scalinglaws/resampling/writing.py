@@ -1,0 +1,150 @@
+"""Programs as tokens: prompts of hints and examples, and models that write programs after them.
+
+A prompt is `begin hint … [example pair …] × 6 write`, an answer `operation argument … end`. A pair token holds
+one place of an input and of its output together, so that a model compares them where they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ..lm.decode import Decoder, draw
+from ..testtime.learn import CONTEXT, Examples, Recipe, Size, fit, next_token_loss
+from .language import BASE, LONGEST, MOST_OPERATIONS, OPERATIONS, Lists, Program, run
+from .tasks import EXAMPLES, Task, draw_inputs, draw_programs
+
+PAD, BEGIN, EXAMPLE, WRITE, END = range(5)
+PAIR = 5
+BLANK = BASE
+"""The digit that stands for "no digit here" in a pair."""
+HEAD = PAIR + (BASE + 1) ** 2
+DIGIT = HEAD + len(OPERATIONS)
+VOCABULARY = DIGIT + BASE
+LONGEST_ANSWER = 2 * MOST_OPERATIONS + 1
+assert VOCABULARY <= 256  # a token is a byte
+
+
+def pairs(inputs: Lists, out: Lists) -> np.ndarray:
+    """Pair tokens [..., 1 + LONGEST] of examples: the mark, then one a place, PAD where both have ended."""
+    place = np.arange(LONGEST)
+    a, b = (np.where(place < n[..., None], v, BLANK) for v, n in (inputs, out))
+    tokens = PAIR + a * (BASE + 1) + b
+    tokens = np.where((a == BLANK) & (b == BLANK), PAD, tokens)
+    return np.concatenate([np.full((*tokens.shape[:-1], 1), EXAMPLE), tokens], -1)
+
+
+def spell(program: Program) -> list[int]:
+    """The program's tokens, with the end."""
+    out = []
+    for op, k in program:
+        out += [HEAD + op, DIGIT + k] if OPERATIONS[op].arguments else [HEAD + op]
+    return [*out, END]
+
+
+def read(tokens: Sequence[int]) -> Program | None:
+    """The program that tokens spell up to the end; None where they spell none (see `language.parse`)."""
+    program: list[tuple[int, int]] = []
+    tokens, at = list(tokens), 0
+    while at < len(tokens) and tokens[at] != END:
+        op = tokens[at] - HEAD
+        if not 0 <= op < len(OPERATIONS) or len(program) == MOST_OPERATIONS:
+            return None
+        k = 0
+        if OPERATIONS[op].arguments:
+            at += 1
+            k = tokens[at] - DIGIT if at < len(tokens) else -1
+            if k not in OPERATIONS[op].arguments:
+                return None
+        program.append((op, k))
+        at += 1
+    legal = program and OPERATIONS[program[0][0]].name != "again" and at < len(tokens)
+    return tuple(program) if legal else None
+
+
+def prompt(task: Task) -> list[int]:
+    """The task's prompt."""
+    values, lengths = run([task.program], task.examples)
+    shown = pairs(task.examples, (values[0], lengths[0])).ravel()
+    return [BEGIN, *(HEAD + op for op in task.hints), *shown[shown != PAD].tolist(), WRITE]
+
+
+def examples(programs: Sequence[Program], rng: np.random.Generator) -> Examples:
+    """A training example per program: fresh inputs, hints dropped at a rate of its own, loss on the program."""
+    n = len(programs)
+    inputs = draw_inputs((n, EXAMPLES), rng)
+    shown = pairs(inputs, run(programs, inputs)).reshape(n, -1)
+    hints = np.zeros((n, MOST_OPERATIONS), int)
+    target = np.zeros((n, LONGEST_ANSWER), int)
+    dropped = rng.random(n)
+    for i, program in enumerate(programs):
+        heads = sorted(op for op, _ in program)
+        told = [HEAD + op for op in heads if rng.random() >= dropped[i]]
+        hints[i, : len(told)] = told
+        own = spell(program)
+        target[i, : len(own)] = own
+    column = np.ones((n, 1), int)
+    tokens = np.concatenate([BEGIN * column, hints, shown, WRITE * column, target], 1)
+    counted = np.arange(tokens.shape[1]) >= tokens.shape[1] - LONGEST_ANSWER
+    order = np.argsort(tokens == PAD, axis=1, kind="stable")
+    weight = np.take_along_axis((tokens != PAD) & counted, order, 1)
+    return Examples(np.take_along_axis(tokens, order, 1).astype(np.uint8), weight.astype(np.float32))
+
+
+def curriculum(n: int, depths: Sequence[float], rng, avoid: frozenset[bytes]) -> Examples:
+    """n training examples; `depths`: the share of programs with 1, 2, … operations."""
+    chosen = rng.choice(len(depths), n, p=np.asarray(depths) / np.sum(depths)) + 1
+    return examples(draw_programs(chosen.tolist(), rng, avoid), rng)
+
+
+def train(size: Size, recipe: Recipe, data: Examples) -> torch.Tensor:
+    """Parameters [P] of a model that writes programs."""
+    model = size.transformer(VOCABULARY)
+    return fit(
+        model.initial(recipe.seed), model.layout, lambda p, b: next_token_loss(model, p, b), data, recipe
+    )
+
+
+class Writer:
+    """A trained model that answers prompts, many samples at once."""
+
+    def __init__(self, size: Size, flat: torch.Tensor, seed: int = 0):
+        self.model = size.transformer(VOCABULARY, str(flat.device))
+        self.decoder = Decoder(self.model, flat)
+        self.device = flat.device
+        self.generator = torch.Generator(flat.device).manual_seed(seed)
+
+    def write(self, prompts: Sequence[Sequence[int]], n: int, temperature: float = 0.8) -> np.ndarray:
+        """n answers to every prompt, tokens [prompts, n, LONGEST_ANSWER], PAD after the end.
+
+        Prompts are fed once; rows that have ended are dropped.
+        """
+        out = np.full((len(prompts) * n, LONGEST_ANSWER), PAD, np.uint8)
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        for length in sorted({len(p) for p in prompts}):
+            same = [i for i in order if len(prompts[i]) == length]
+            for j in range(0, len(same), max(1, 2048 // n)):
+                some = same[j : j + max(1, 2048 // n)]
+                self._batch([prompts[i] for i in some], np.array(some), n, temperature, out)
+        return out.reshape(len(prompts), n, LONGEST_ANSWER)
+
+    @torch.no_grad()
+    def _batch(self, prompts, place, n, temperature, out) -> None:
+        room = min(CONTEXT, len(prompts[0]) + LONGEST_ANSWER + 1)
+        cache = self.decoder.cache(len(prompts), room)
+        tokens = torch.tensor(prompts, device=self.device)
+        logits = self.decoder.logits(self.decoder.feed(cache, tokens)[:, -1])
+        rows = torch.arange(len(prompts), device=self.device).repeat_interleave(n)
+        cache, logits = cache.select(rows), logits[rows]
+        alive = (place[:, None] * n + np.arange(n)).ravel()
+        for t in range(LONGEST_ANSWER):
+            token = draw(logits, temperature, self.generator)
+            out[alive, t] = token.cpu().numpy()
+            going = torch.nonzero(token != END).ravel()
+            if not len(going) or t + 1 == LONGEST_ANSWER:
+                return
+            if len(going) < len(token):
+                alive, cache, token = alive[going.cpu().numpy()], cache.select(going), token[going]
+            logits = self.decoder.logits(self.decoder.feed(cache, token[:, None])[:, -1])
