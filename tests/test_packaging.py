@@ -138,6 +138,7 @@ ROOMS = [
     "datasets",
     "lm",
     "testtime",
+    "resampling",
     "claims",
     "figures",
     "plots",
@@ -203,9 +204,17 @@ def test_no_machine_s_paths_and_no_built_files_are_committed():
     for path in tracked():
         assert "book/chapters" not in str(path)
         assert path.relative_to(ROOT).parts[0] not in ("build", "dist", "_build")
-        assert path.stat().st_size < 2_000_000, path
+        stored = path.parent == ROOT / "data" / "testtime"  # samples, at most 20 MB in all
+        assert path.stat().st_size < (20_000_000 if stored else 2_000_000), path
         if path.suffix in {".py", ".md", ".yml", ".yaml", ".toml", ".cff", ".lock", ""}:
             assert not home.search(path.read_text(errors="replace")), path
+
+
+def test_stored_samples_stay_small():
+    for room in ("runs", "testtime"):
+        sizes = [p.stat().st_size for p in tracked() if p.parent == ROOT / "data" / room]
+        assert sizes, room
+        assert sum(sizes) < 20_000_000, room
 
 
 def test_mirrored_data_are_not_committed():

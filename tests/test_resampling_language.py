@@ -1,5 +1,7 @@
 """The language against a plain reference, and its promises: total, bounded, never an exception."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,7 +20,7 @@ PLAIN = {
     "even": lambda x, k: [a for a in x if a % 2 == 0],
     "odd": lambda x, k: [a for a in x if a % 2 == 1],
     "sums": lambda x, k: [sum(x[: i + 1]) % 10 for i in range(len(x))],
-    "differences": lambda x, k: [(b - a) % 10 for a, b in zip(x, x[1:], strict=False)],
+    "differences": lambda x, k: [(b - a) % 10 for a, b in itertools.pairwise(x)],
     "twice": lambda x, k: [a for a in x for _ in range(2)],
     "mirror": lambda x, k: x + x[::-1],
     "maxima": lambda x, k: [max(x[: i + 1]) for i in range(len(x))],
@@ -68,7 +70,9 @@ def test_the_interpreter_agrees_with_plain_python(some, inputs):
     values, lengths = language.run(some, language.pack(inputs))
     for i, program in enumerate(some):
         assert language.unpack(values[i], lengths[i]) == [plain(program, x) for x in inputs]
-    assert values.min() >= 0 and values.max() <= 9 and lengths.max() <= LONGEST
+    assert values.min() >= 0
+    assert values.max() <= 9
+    assert lengths.max() <= LONGEST
     assert not values[np.arange(LONGEST) >= lengths[..., None]].any()  # zero beyond the end
 
 
@@ -79,7 +83,8 @@ def test_inputs_of_their_own_are_the_same_as_one_program_at_a_time():
     together = language.run(some, inputs)
     for i, program in enumerate(some):
         alone = language.run([program], (inputs[0][i], inputs[1][i]))
-        assert (together[0][i] == alone[0][0]).all() and (together[1][i] == alone[1][0]).all()
+        assert (together[0][i] == alone[0][0]).all()
+        assert (together[1][i] == alone[1][0]).all()
 
 
 @given(programs)
@@ -104,13 +109,52 @@ def test_whatever_parses_has_a_value_on_every_list(words):
     program = language.parse(words)
     if program is not None:
         values, lengths = language.run([program], tasks.PROBES)
-        assert values.shape == (1, 32, LONGEST) and (lengths <= LONGEST).all()
+        assert values.shape == (1, 32, LONGEST)
+        assert (lengths <= LONGEST).all()
 
 
 def test_execution_stops_at_the_step_limit():
-    program = language.parse("add 1 again 3 add 1 again 3 add 1 again 3 add 1 again 3".split())
+    program = language.parse(
+        [
+            "add",
+            "1",
+            "again",
+            "3",
+            "add",
+            "1",
+            "again",
+            "3",
+            "add",
+            "1",
+            "again",
+            "3",
+            "add",
+            "1",
+            "again",
+            "3",
+        ]
+    )
     assert len(language.straight(program)) == MOST_STEPS
-    more = language.parse("append 1 again 3 add 1 again 3 add 1 again 3 add 1 again 3".split())
+    more = language.parse(
+        [
+            "append",
+            "1",
+            "again",
+            "3",
+            "add",
+            "1",
+            "again",
+            "3",
+            "add",
+            "1",
+            "again",
+            "3",
+            "add",
+            "1",
+            "again",
+            "3",
+        ]
+    )
     assert language.straight((*more, (NAMES["sum"], 0))) == language.straight(more)
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from test_resampling_language import plain
 
 from scalinglaws.resampling import language, tasks, writing
 from scalinglaws.resampling.language import NAMES, OPERATIONS, parse
+from test_resampling_language import plain
 
 SMALL = tasks.Mix(seen=((1, 4), (2, 6)), unseen=((3, 6),), deep=((5, 4),), held_out=((2, 4),))
 
@@ -27,7 +27,9 @@ def test_redundant_and_degenerate_programs_are_rejected(text):
     assert not tasks.sound([words(text)])[0]
 
 
-@pytest.mark.parametrize("text", ["sort", "add 3", "tail again 1", "sort tail reverse", "sums sums", "max add 3"])
+@pytest.mark.parametrize(
+    "text", ["sort", "add 3", "tail again 1", "sort tail reverse", "sums sums", "max add 3"]
+)
 def test_programs_worth_asking_for_are_kept(text):
     assert tasks.sound([words(text)])[0]
 
@@ -38,7 +40,8 @@ def test_what_is_drawn_is_sound_by_brute_force():
     inputs = language.unpack(*tasks.PROBES)
     for program in drawn:
         own = [plain(program, x) for x in inputs]
-        assert own != inputs and len(set(own)) >= tasks.FEWEST_OUTPUTS
+        assert own != inputs
+        assert len(set(own)) >= tasks.FEWEST_OUTPUTS
         for j in range(len(program)):
             shorter = program[:j] + program[j + 1 :]
             assert [plain(shorter, x) for x in inputs] != own
@@ -93,7 +96,8 @@ def test_tokens_read_as_the_words_would():
     for _ in range(3000):
         tokens = [*rng.integers(writing.HEAD, writing.VOCABULARY, rng.integers(0, 6)).tolist(), writing.END]
         text = " ".join(
-            OPERATIONS[t - writing.HEAD].name if t < writing.DIGIT else str(t - writing.DIGIT) for t in tokens[:-1]
+            OPERATIONS[t - writing.HEAD].name if t < writing.DIGIT else str(t - writing.DIGIT)
+            for t in tokens[:-1]
         )
         assert writing.read(tokens) == words(text)
         legal += words(text) is not None
@@ -106,7 +110,8 @@ def test_a_prompt_tells_the_truth(some):
     """Pairs decoded back are inputs and outputs of the task's program, hints are its operations."""
     for task in some:
         tokens = writing.prompt(task)
-        assert tokens[0] == writing.BEGIN and tokens[-1] == writing.WRITE
+        assert tokens[0] == writing.BEGIN
+        assert tokens[-1] == writing.WRITE
         first = tokens.index(writing.EXAMPLE)
         assert {t - writing.HEAD for t in tokens[1:first]} <= {op for op, _ in task.program}
         shown = []
@@ -129,6 +134,7 @@ def test_training_examples_are_prompts_with_their_programs():
         counted = row[weight > 0].tolist()
         assert counted == writing.spell(program)
         length = int((row != writing.PAD).sum())
-        assert not row[length:].any() and row[: length - len(counted)][-1] == writing.WRITE
+        assert not row[length:].any()
+        assert row[: length - len(counted)][-1] == writing.WRITE
         hints = row[1 : row.tolist().index(writing.EXAMPLE)]
         assert set(hints - writing.HEAD) <= {op for op, _ in program}

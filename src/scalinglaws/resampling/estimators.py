@@ -64,7 +64,10 @@ def ceiling(b, c) -> Ceiling:
     seen = ~np.isnan(each)
     middle = float(each[seen].mean()) if seen.any() else float("nan")
     return Ceiling(
-        middle, float(np.nan_to_num(each, nan=0.0).mean()), float(np.nan_to_num(each, nan=1.0).mean()), int(seen.sum())
+        middle,
+        float(np.nan_to_num(each, nan=0.0).mean()),
+        float(np.nan_to_num(each, nan=1.0).mean()),
+        int(seen.sum()),
     )
 
 
@@ -114,7 +117,11 @@ def best_budget(n, b, c, penalty: float, budgets: Sequence[int] | None = None) -
 
 
 def task_bootstrap(
-    statistic: Callable[..., float], arrays: Sequence[np.ndarray], resamples: int, seed: int, level: float = 0.95
+    statistic: Callable[..., float],
+    arrays: Sequence[np.ndarray],
+    resamples: int,
+    seed: int,
+    level: float = 0.95,
 ) -> tuple[float, float]:
     """Interval of statistic(*arrays) with tasks resampled; resamples without a value are left out.
 

@@ -217,9 +217,7 @@ def parse(tokens: Sequence[str]) -> Program | None:
 
 def render(program: Program) -> str:
     """The program as words."""
-    return " ".join(
-        OPERATIONS[op].name + (f" {k}" if OPERATIONS[op].arguments else "") for op, k in program
-    )
+    return " ".join(OPERATIONS[op].name + (f" {k}" if OPERATIONS[op].arguments else "") for op, k in program)
 
 
 def straight(program: Program) -> Program:

@@ -41,7 +41,9 @@ def draw_program(depth: int, rng: np.random.Generator) -> Program:
     while len(program) < depth:
         op = int(rng.integers(len(OPERATIONS)))
         o = OPERATIONS[op]
-        if (kind == "one" and o.takes == "list") or (op == AGAIN and (not program or program[-1][0] == AGAIN)):
+        if (kind == "one" and o.takes == "list") or (
+            op == AGAIN and (not program or program[-1][0] == AGAIN)
+        ):
             continue
         program.append((op, int(rng.choice(o.arguments)) if o.arguments else 0))
         kind = kind if o.gives == "same" else o.gives

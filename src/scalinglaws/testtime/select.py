@@ -87,7 +87,11 @@ def _blocks(gives: np.ndarray, log_score: np.ndarray, right: np.ndarray, N: int,
         finished = np.where(there.any(2, keepdims=True), score, -np.inf)
         best = finished.max(1, keepdims=True)
         best = np.where(np.isfinite(best), best, 0.0)
-        votes = np.where(there, np.exp(finished - best) if rule == "weighted" else score, -np.inf if rule == "best" else 0.0)
+        votes = np.where(
+            there,
+            np.exp(finished - best) if rule == "weighted" else score,
+            -np.inf if rule == "best" else 0.0,
+        )
         votes = votes.max(1) if rule == "best" else votes.sum(1)
     voted = there.any(1)
     votes = np.where(voted, votes, -np.inf)
