@@ -1,5 +1,7 @@
 """Coverage laws: known truth, integrals, the exponent that the tail of hard problems dictates."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import integrate, stats
@@ -76,7 +78,7 @@ def test_coverage_of_the_published_counts(needed):
     own = counts[counts["model"].str.contains("12B")]
     n, c = own["samples"].to_numpy(), own["correct"].to_numpy()
     seen = [C.coverage(n, c, K) for K in (1, 10, 100, 1000, 10_000)]
-    assert all(a < b for a, b in zip(seen, seen[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(seen))
     fit = C.fit_beta(n, c)
     for K, share in zip((1, 10, 100, 1000), seen, strict=False):
         assert float(fit.coverage(K)) == pytest.approx(share, abs=0.04)

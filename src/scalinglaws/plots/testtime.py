@@ -66,6 +66,7 @@ def calibration(fig, table):
     ax = fig.subplots()
     for i, row in enumerate(table.itertuples()):
         cells = np.reshape(row.calibration, (-1, 3))
+        cells = cells[cells[:, 2] >= cells[:, 2].sum() / 500]  # a handful of samples says nothing
         ax.plot(cells[:, 0], cells[:, 1], "o-", ms=3, lw=1.2, color=f"C{i}", label=row.verifier)
     ax.plot([0, 1], [0, 1], color="0.6", lw=0.8, zorder=0)
     ax.set(xlabel="mean probability", ylabel="share that is right")
@@ -144,7 +145,7 @@ def exchange(fig, panels, budgets, places):
         _budget_axis(ax, budgets)
         ax.set_title(name, fontsize=9)
     axes[0].set_ylabel("accuracy")
-    axes[0].legend(fontsize=7)
+    axes[len(panels) // 2].legend(fontsize=7, loc="lower left")
 
 
 def regret(fig, shares, losses, probes):
