@@ -90,7 +90,7 @@ def examples(programs: Sequence[Program], rng: np.random.Generator) -> Examples:
     counted = np.arange(tokens.shape[1]) >= tokens.shape[1] - LONGEST_ANSWER
     order = np.argsort(tokens == PAD, axis=1, kind="stable")
     weight = np.take_along_axis((tokens != PAD) & counted, order, 1)
-    return Examples(np.take_along_axis(tokens, order, 1).astype(np.uint8), weight.astype(np.float32))
+    return Examples(np.take_along_axis(tokens, order, 1).astype(np.uint8), weight)
 
 
 def curriculum(n: int, depths: Sequence[float], rng, avoid: frozenset[bytes]) -> Examples:

@@ -1,8 +1,8 @@
-"""Where finished pieces of a study are kept: models, labels and tables, each under the hash of what made it.
+"""Where finished pieces of a study are kept: models, data and tables, each under the hash of what made it.
 
 A piece is written whole or not at all, and a piece that another process is making is waited for,
 so that a study can be killed at any moment and be worked on by several processes. What the book
-reads are the packed tables in data/testtime; the models stay in the build folder.
+reads are the packed tables in data/ROOM; the models stay in the build folder.
 """
 
 from __future__ import annotations
@@ -25,23 +25,25 @@ from ..lm.store import StoreError, write_whole
 from ..paths import data_file, root
 from ..provenance import commit, gpu, hardware, packages
 
+COMMANDS = {"testtime": "testtime", "resampling": "resample"}
+"""The command that makes a room's study."""
 KINDS = ("samples", "scores", "searches", "chains", "verifiers")
 """The tables that are packed for the book."""
 
 
 class Shelf:
-    """Pieces of one profile under `folder` (default: _build/testtime/PROFILE of the checkout).
+    """Pieces of one profile under `folder` (default: _build/ROOM/PROFILE of the checkout).
 
     A piece is known by what it is asked to be. A toy piece is also known by the code that made it, so that
     a smoke build never shows what older code did; a long study says which commit made which piece.
     """
 
-    def __init__(self, profile: str, folder: Path | None = None):
-        self.profile = profile
-        self.folder = Path(folder) if folder else root() / "_build" / "testtime" / profile
+    def __init__(self, profile: str, folder: Path | None = None, room="testtime", kinds=KINDS):
+        self.profile, self.room, self.kinds = profile, room, kinds
+        self.folder = Path(folder) if folder else root() / "_build" / room / profile
         self.asked: set[Path] = set()
         self._inner = 0.0
-        self.salt = source() if profile == "smoke" else ""
+        self.salt = source(room) if profile == "smoke" else ""
 
     def table(self, kind: str, about: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """The table that `about` describes, made and stored if it is not there."""
@@ -103,9 +105,9 @@ class Shelf:
 
     def pack(self, folder: Path | None = None) -> list[Path]:
         """Write every table's pieces as one file, and the notes: what is committed and what chapters read."""
-        folder = Path(folder) if folder else root() / "data" / "testtime"
+        folder = Path(folder) if folder else root() / "data" / self.room
         written = []
-        for kind in KINDS:
+        for kind in self.kinds:
             table = self.whole(kind)
             if len(table):
                 written.append(folder / f"{kind}-{self.profile}.parquet")
@@ -115,21 +117,22 @@ class Shelf:
         return written
 
 
-def packed(kind: str, profile: str) -> pd.DataFrame:
+def packed(kind: str, profile: str, room: str = "testtime") -> pd.DataFrame:
     """A committed table; noted, so that a chapter is rerun when it changes. Raises StoreError where there is none."""
-    path = data_file("testtime", f"{kind}-{profile}.parquet")
+    path = data_file(room, f"{kind}-{profile}.parquet")
     if not path.is_file():
         raise StoreError(
-            f"no stored table data/testtime/{path.name}: make it with "
-            f"`python -m scalinglaws testtime --study {profile}`"
+            f"no stored table data/{room}/{path.name}: make it with "
+            f"`python -m scalinglaws {COMMANDS[room]} --study {profile}`"
         )
     return pd.read_parquet(path)
 
 
 @cache
-def source() -> str:
-    """A digest of this room's code."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
+def source(room: str) -> str:
+    """A digest of the code of a room and of this one."""
+    here = Path(__file__).parent
+    files = sorted({*here.glob("*.py"), *(here.parent / room).glob("*.py")})
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
