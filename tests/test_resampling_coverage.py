@@ -18,7 +18,9 @@ def world(alpha, beta, problems, n, seed, never=0.0):
 def test_expected_coverage_is_the_integral():
     fit = C.BetaFit(0.4, 7.0, 0.1, 0.0)
     for K in (1, 10, 300):
-        unsolved, _ = integrate.quad(lambda p, K=K: (1 - p) ** K * stats.beta.pdf(p, 0.4, 7.0), 0, 1, limit=400)
+        unsolved, _ = integrate.quad(
+            lambda p, K=K: (1 - p) ** K * stats.beta.pdf(p, 0.4, 7.0), 0, 1, limit=400
+        )
         assert fit.coverage(K) == pytest.approx(0.9 * (1 - unsolved), rel=1e-4)
 
 

@@ -71,11 +71,12 @@ def test_no_behaviour_is_asked_twice_and_training_shows_none_that_is_kept_out(so
 
 def test_the_judge_knows_the_truth(some):
     for task in some:
-        assert tasks.judge(task, [task.program]).all()
+        assert tasks.judge(task, [task.program])[0].all()
         other = (*task.program, (NAMES["add"], 1))
         inputs = language.unpack(*task.hidden)
-        right = tasks.judge(task, [other])[0]
-        assert right.tolist() == [plain(other, x) == plain(task.program, x) for x in inputs]
+        right, done = tasks.judge(task, [other, task.program])
+        assert done[0] != done[1]
+        assert right[0].tolist() == [plain(other, x) == plain(task.program, x) for x in inputs]
 
 
 def test_tasks_are_the_same_every_time():

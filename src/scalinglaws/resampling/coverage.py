@@ -63,9 +63,13 @@ def fit_beta(n, c, never: bool = False) -> BetaFit:
         value = -log_likelihood(np.exp(t[0]), np.exp(t[1]), share, n, c)
         return value if np.isfinite(value) else 1e300
 
-    starts = [(np.log(a), np.log(b), -1.0)[: 3 if never else 2] for a in (0.1, 0.5, 2.0) for b in (1.0, 10.0, 100.0)]
+    starts = [
+        (np.log(a), np.log(b), -1.0)[: 3 if never else 2] for a in (0.1, 0.5, 2.0) for b in (1.0, 10.0, 100.0)
+    ]
     options = {"xatol": 1e-6, "fatol": 1e-8, "maxiter": 4000}
-    best = min((minimize(loss, s, method="Nelder-Mead", options=options) for s in starts), key=lambda r: r.fun)
+    best = min(
+        (minimize(loss, s, method="Nelder-Mead", options=options) for s in starts), key=lambda r: r.fun
+    )
     share = float(expit(best.x[2])) if never else 0.0
     return BetaFit(float(np.exp(best.x[0])), float(np.exp(best.x[1])), share, -float(best.fun))
 

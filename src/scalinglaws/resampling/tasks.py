@@ -142,10 +142,10 @@ def describe(program: Program, split: str, rng: np.random.Generator) -> Task:
 class Mix:
     """How many test tasks of which depth and split: the fraction of hard ones is fixed beforehand."""
 
-    seen: tuple[tuple[int, int], ...] = ((1, 80), (2, 160))
-    unseen: tuple[tuple[int, int], ...] = ((3, 180),)
-    deep: tuple[tuple[int, int], ...] = ((5, 120), (6, 60))
-    held_out: tuple[tuple[int, int], ...] = ((2, 60),)
+    seen: tuple[tuple[int, int], ...]
+    unseen: tuple[tuple[int, int], ...]
+    deep: tuple[tuple[int, int], ...]
+    held_out: tuple[tuple[int, int], ...]
 
     @property
     def size(self) -> int:
@@ -178,14 +178,8 @@ def kept_out(tasks: Sequence[Task]) -> frozenset[bytes]:
     return frozenset(behaviours(hidden)) if hidden else frozenset()
 
 
-def outputs(task: Task) -> Lists:
-    """The truth on the hidden suite: values [HIDDEN, LONGEST], lengths [HIDDEN]."""
-    values, lengths = run([task.program], task.hidden)
-    return values[0], lengths[0]
-
-
-def judge(task: Task, programs: Sequence[Program]) -> np.ndarray:
-    """Which hidden inputs each program answers rightly [P, HIDDEN]."""
-    values, lengths = run(programs, task.hidden)
-    true_values, true_lengths = outputs(task)
-    return (lengths == true_lengths) & (values == true_values).all(-1)
+def judge(task: Task, programs: Sequence[Program]) -> tuple[np.ndarray, list[bytes]]:
+    """Which hidden inputs each program answers rightly [P, HIDDEN], and what it does on them: its behaviour."""
+    done = np.frombuffer(b"".join(behaviours([task.program, *programs], task.hidden)), np.int8)
+    done = done.reshape(len(programs) + 1, HIDDEN, LONGEST + 1)
+    return (done[1:] == done[0]).all(-1), [row.tobytes() for row in done[1:]]

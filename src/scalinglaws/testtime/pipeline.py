@@ -1,13 +1,8 @@
-"""Everything a profile's study makes, as a list of jobs, and the processes that work it off."""
+"""Everything a profile's study makes, as a list of jobs."""
 
 from __future__ import annotations
 
-import fcntl
-import multiprocessing as mp
-import os
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -15,17 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from ..lm.worker import one_thread
+from .jobs import Job, in_processes, work_off
 from .plan import Plan, load
 from .shelf import KINDS, Shelf, packed
 from .study import Study
-
-
-@dataclass
-class Job:
-    """A named step of a study; `make` leaves its pieces on the shelf."""
-
-    name: str
-    make: Callable[[], object]
 
 
 def jobs(profile: str, shelf: Shelf, worlds=None, seeds=None) -> list[Job]:
@@ -97,49 +85,8 @@ def work(
     profile: str, folder: Path | None = None, worlds=None, seeds=None, say: Callable[[str], None] = print
 ) -> Shelf:
     """Make whatever is not made and not being made elsewhere; returns the shelf."""
-    shelf, finished = Shelf(profile, folder), set()
-    todo = jobs(profile, shelf, worlds, seeds)
-    while len(finished) < len(todo):
-        before = len(finished)
-        for job in todo:
-            if job.name in finished:
-                continue
-            with _claimed(shelf, job.name) as mine:
-                if mine:
-                    started = time.monotonic()
-                    job.make()
-                    finished.add(job.name)
-                    if (took := time.monotonic() - started) > 0.5:
-                        say(f"{job.name}: {took:.0f} s")
-        if len(finished) == before:
-            time.sleep(1.0)  # others hold what is left
-    return shelf
-
-
-class _claimed:
-    """Hold a job; false if another process does. The kernel frees it, however the process ends."""
-
-    def __init__(self, shelf: Shelf, name: str):
-        self.path = shelf.folder / "jobs" / f"{name.replace(' ', '_')}.lock"
-
-    def __enter__(self) -> bool:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.handle = self.path.open("w")
-        try:
-            fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def __exit__(self, *_) -> None:
-        self.handle.close()
-
-
-def _worker(profile: str, folder: Path | None, worlds) -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    work(profile, folder, worlds)
+    shelf = Shelf(profile, folder)
+    return work_off(jobs(profile, shelf, worlds, seeds), shelf, say)
 
 
 def run(profile: str, workers: int | None = None, folder: Path | None = None, worlds=None) -> None:
@@ -148,18 +95,7 @@ def run(profile: str, workers: int | None = None, folder: Path | None = None, wo
     Raises PlanError for a broken plan, RuntimeError when a process failed: what was finished stays, the same call goes on.
     """
     load(profile)  # a broken plan is told before any process is started
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    context = mp.get_context("spawn")
-    processes = [
-        context.Process(target=_worker, args=(profile, folder, worlds))
-        for _ in range(workers or os.cpu_count() or 1)
-    ]
-    for p in processes:
-        p.start()
-    for p in processes:
-        p.join()
-    if failed := [p.exitcode for p in processes if p.exitcode]:
-        raise RuntimeError(f"a process of the study ended with {failed[0]}: see its message above")
+    in_processes(work, (profile, folder, worlds), workers)
     work(profile, folder, worlds).pack()
 
 

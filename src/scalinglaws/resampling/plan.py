@@ -1,0 +1,78 @@
+"""What the resampling study consists of, read from data/resampling/study.yaml: sizes only, no behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import yaml
+
+from ..paths import data_file
+from ..testtime.learn import Recipe, Size
+from .tasks import Mix
+
+
+class PlanError(ValueError):
+    """A study that cannot be run as described: one line that names the place."""
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """A rung of the ladder: its size, how many training examples it sees, how often each, and its recipe."""
+
+    name: str
+    size: Size
+    examples: int
+    epochs: int
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A profile's study: see data/resampling/study.yaml for what each number means."""
+
+    mix: Mix
+    depths: tuple[float, ...]
+    examples: int
+    samples: int
+    temperature: float
+    seeds: tuple[int, ...]
+    models: dict[str, ModelPlan]
+
+
+def load(profile: str) -> Plan:
+    """The plan of a profile. Raises PlanError."""
+    document = yaml.safe_load(data_file("resampling", "study.yaml").read_text(encoding="utf-8"))
+    if profile not in document:
+        raise PlanError(f"study.yaml has no profile {profile!r}; there are {', '.join(document)}")
+    entry = document[profile]
+    try:
+        splits = {k.replace(" ", "_"): tuple(map(tuple, v.items())) for k, v in entry["tasks"].items()}
+        training = entry["training"]
+        return Plan(
+            Mix(**splits),
+            tuple(training["depths"]),
+            training["examples"],
+            entry["samples"],
+            entry["temperature"],
+            tuple(entry["seeds"]),
+            {name: _model(name, v, training["examples"]) for name, v in entry["models"].items()},
+        )
+    except KeyError as error:
+        raise PlanError(f"study.yaml, {profile}: {error.args[0]!r} is missing") from None
+    except TypeError as error:
+        raise PlanError(f"study.yaml, {profile}: {error}") from None
+
+
+def _model(name: str, entry: dict, most: int) -> ModelPlan:
+    known = {"shape", "examples", "epochs", "learning_rate", "batch"}
+    if unknown := set(entry) - known:
+        raise PlanError(f"study.yaml, model {name}: unknown field {sorted(unknown)[0]!r}")
+    if entry["examples"] > most:
+        raise PlanError(f"study.yaml, model {name}: {entry['examples']} examples of {most} that are made")
+    epochs = entry.get("epochs", 1)
+    recipe = Recipe(
+        steps=entry["examples"] * epochs // entry["batch"],
+        batch=entry["batch"],
+        learning_rate=entry["learning_rate"],
+    )
+    return ModelPlan(name, Size(*entry["shape"]), entry["examples"], epochs, recipe)
