@@ -80,10 +80,18 @@ def efficiency(policy: np.ndarray, baseline: np.ndarray, budgets: np.ndarray) ->
 
 
 def misjudged(bins: np.ndarray, share: float, by: int, rng: np.random.Generator) -> np.ndarray:
-    """Bins of which a share is believed `by` bins easier or harder, kept within the range."""
+    """Bins of which a share is believed `by` bins easier or harder; where one way leaves the range, the other.
+
+    `by` must be at most half of the range, or a bin in the middle could not be moved.
+    """
+    top = int(bins.max())
+    if 2 * by > top + 1:
+        raise ValueError(f"bins 0 to {top} cannot all be moved by {by}")
     wrong = rng.random(len(bins)) < share
     step = np.where(rng.random(len(bins)) < 0.5, -by, by)
-    return np.clip(bins + wrong * step, 0, bins.max())
+    moved = bins + step
+    moved = np.where((moved < 0) | (moved > top), bins - step, moved)
+    return np.where(wrong, moved, bins)
 
 
 def multiplier(M: float, R: float, version: str = "v1") -> float:

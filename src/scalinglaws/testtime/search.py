@@ -94,10 +94,11 @@ class Found:
         """Distinct finished solutions."""
         return len(set(self.solutions))
 
-    def choose(self, rule: str = "weighted") -> dict[int, float]:
-        """The chosen answers with their shares. Copies within a group vote once, independent finds each."""
+    def choose(self, rule: str = "weighted", copies: bool = False) -> dict[int, float]:
+        """The chosen answers with their shares. Copies within a group vote once, independent finds each;
+        with `copies` every finished candidate votes, as in the paper."""
         votes = {(g, s): i for i, (g, s) in enumerate(zip(self.groups, self.solutions, strict=True))}
-        index = sorted(votes.values())
+        index = range(len(self.answers)) if copies else sorted(votes.values())
         return choose(
             np.array([self.answers[i] for i in index], int), np.array([self.scores[i] for i in index]), rule
         )
@@ -152,7 +153,8 @@ def stepwise(
     """The procedure above, over all problems at once; one `Found` a problem.
 
     A finished candidate that is kept holds its place at no cost and is not continued. `distinct`
-    drops copies of a prefix before choosing. Raises ValueError unless groups · keep divides N.
+    drops copies of a prefix before choosing; where fewer than `keep` remain, each is continued the more
+    often. Raises ValueError unless groups · keep divides N.
     """
     if N % (groups * keep):
         raise ValueError(f"{N} candidates cannot be shared by {groups} groups of {keep} kept")
@@ -178,7 +180,7 @@ def stepwise(
 def _survivors(rows, group, score, keep, width, distinct):
     """Indices of the next round's candidates, and their groups: the best `keep` of each group, `width` times each."""
     order = np.lexsort((-score, group, rows.problem))
-    chosen, groups, taken, seen = [], [], {}, set()
+    best, taken, seen = [], {}, set()
     for i in order:
         place = (rows.problem[i], group[i])
         if distinct:
@@ -189,10 +191,12 @@ def _survivors(rows, group, score, keep, width, distinct):
         if taken.get(place, 0) >= keep:
             continue
         taken[place] = taken.get(place, 0) + 1
-        copies = 1 if rows.finished[i] else width
-        chosen += [i] * copies
-        groups += [group[i]] * copies
-    return np.array(chosen), np.array(groups)
+        best.append(i)
+    chosen = []
+    for i in best:
+        copies = width if not distinct else keep * width // taken[rows.problem[i], group[i]]
+        chosen += [i] * (1 if rows.finished[i] else copies)
+    return np.array(chosen), group[chosen]
 
 
 def _ahead(engine, rows, steps, found) -> np.ndarray:

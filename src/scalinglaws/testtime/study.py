@@ -256,6 +256,7 @@ class Study:
         """One search a test problem: what it chose and what it cost, one row a problem."""
         about = self._about_verifier(verifier) | {
             "search": method,
+            "votes": "every and distinct",
             "budget": N,
             "with": self._about_proposer(name),
             "problems": self.plan.problems,
@@ -345,7 +346,8 @@ class Study:
 def outcome(found: search.Found, answer: int) -> dict:
     """What a search chose and what it cost, as it is stored."""
     return {
-        "right": found.choose().get(answer, 0.0),
+        "right": found.choose(copies=True).get(answer, 0.0),
+        "distinct": found.choose().get(answer, 0.0),
         "majority": found.choose("majority").get(answer, 0.0),
         "covered": answer in found.answers,
         "generated": found.generated,
