@@ -113,13 +113,18 @@ def test_adaptive_allocation_gains_where_some_need_more_and_keeps_the_mean():
     assert poor.mean() == 0.5
 
 
-def test_misjudged_bins_stay_in_range():
-    bins = np.repeat(np.arange(5), 200)
-    wrong = policy.misjudged(bins, 0.3, 2, np.random.default_rng(3))
-    assert wrong.min() == 0
-    assert wrong.max() == 4
-    assert 0.15 < (wrong != bins).mean() < 0.35
+def test_misjudged_bins_are_off_by_so_many_and_stay_in_range():
+    bins = np.repeat(np.arange(5), 2000)
+    for by in (1, 2):
+        all_wrong = policy.misjudged(bins, 1.0, by, np.random.default_rng(3))
+        assert (abs(all_wrong - bins) == by).all()
+        assert (all_wrong.min(), all_wrong.max()) == (0, 4)
+        assert (all_wrong[bins == 2] > 2).mean() == pytest.approx(0.5, abs=0.05)
+        some = policy.misjudged(bins, 0.3, by, np.random.default_rng(3))
+        assert (some != bins).mean() == pytest.approx(0.3, abs=0.02)
     assert (policy.misjudged(bins, 0.0, 1, np.random.default_rng(3)) == bins).all()
+    with pytest.raises(ValueError, match="bins 0 to 4 cannot all be moved by 3"):
+        policy.misjudged(bins, 0.5, 3, np.random.default_rng(3))
 
 
 # -- revision --------------------------------------------------------------------------------

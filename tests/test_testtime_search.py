@@ -264,6 +264,29 @@ def test_replay_agrees_with_choosing_in_every_block(rule):
         assert select.replay(answers, scores, 2, budgets, rule) == pytest.approx(plain)
 
 
+def test_copies_vote_only_where_they_are_asked():
+    found = search.Found([(1, 2), (1, 2), (1, 2), (3, 4)], [7, 7, 7, 8], list(np.log([0.4, 0.4, 0.4, 0.9])), [0] * 4)
+    assert found.choose() == {8: 1.0}
+    assert found.choose(copies=True) == {7: 1.0}
+    found.groups = [0, 1, 2, 3]  # independent finds of the same solution always count
+    assert found.choose() == found.choose(copies=True) == {7: 1.0}
+
+
+def test_survivors_share_the_whole_budget_also_without_copies():
+    class Few:
+        problem = np.zeros(16, int)
+        finished = np.zeros(16, bool)
+
+        def solution(self, i):
+            return (i % 3,)  # three distinct prefixes among sixteen
+
+    score = -np.arange(16.0)
+    for distinct, kinds in ((False, 4), (True, 3)):
+        index, group = search._survivors(Few(), np.zeros(16, int), score, 4, 4, distinct)
+        assert len(set(index.tolist())) == kinds
+        assert len(index) == len(group) == (16 if kinds == 4 else 15)
+
+
 def test_replay_is_the_mean_over_blocks_and_unbiased():
     rng = np.random.default_rng(0)
     answers = rng.choice(3, 512, p=[0.5, 0.3, 0.2])

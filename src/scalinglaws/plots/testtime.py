@@ -155,10 +155,11 @@ def regret(fig, shares, losses, probes):
         left.plot(shares, y, "o-", ms=4, color=f"C{i}", label=f"by {by} bin{'s' if by > 1 else ''}")
     left.set(xlabel="share of problems misjudged", ylabel="accuracy lost")
     left.legend(fontsize=7.5)
-    x, y, full, question = probes
+    x, y, full, question, blind = probes
     right.plot(x, y, "o-", ms=4, color="C0", label="scores of few samples")
     right.axhline(question, color="C1", lw=1, ls=":", label="the question alone")
     right.axhline(full, color="0.6", lw=0.8, label="true bin")
+    right.axhline(blind, color="0.6", lw=0.8, ls="--", label="no bin")
     _budget_axis(right, x)
     right.set(xlabel="samples that decide the bin", ylabel="accuracy of the policy")
     right.legend(fontsize=7.5)
