@@ -140,3 +140,21 @@ def test_committed_plans_load():
         found = plan.load(profile)
         assert found.mix.size > 0
         assert len(found.models) >= 3
+
+
+def test_the_command_runs_the_study_and_tells_what_is_wrong(monkeypatch, capsys):
+    from scalinglaws.__main__ import main
+
+    asked = []
+    monkeypatch.setattr(study, "run", lambda *arguments: asked.append(arguments))
+    assert main(["resample", "--study", "smoke", "--workers", "3"]) == 0
+    assert asked == [("smoke", 3)]
+    assert main(["resample", "--study", "smoke", "--workers", "0"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+    def broken(*arguments):
+        raise plan.PlanError("study.yaml, cpu: 'models' is missing")
+
+    monkeypatch.setattr(study, "run", broken)
+    assert main(["resample", "--study", "cpu"]) == 2
+    assert "'models' is missing" in capsys.readouterr().err

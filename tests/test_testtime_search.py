@@ -265,7 +265,9 @@ def test_replay_agrees_with_choosing_in_every_block(rule):
 
 
 def test_copies_vote_only_where_they_are_asked():
-    found = search.Found([(1, 2), (1, 2), (1, 2), (3, 4)], [7, 7, 7, 8], list(np.log([0.4, 0.4, 0.4, 0.9])), [0] * 4)
+    found = search.Found(
+        [(1, 2), (1, 2), (1, 2), (3, 4)], [7, 7, 7, 8], list(np.log([0.4, 0.4, 0.4, 0.9])), [0] * 4
+    )
     assert found.choose() == {8: 1.0}
     assert found.choose(copies=True) == {7: 1.0}
     found.groups = [0, 1, 2, 3]  # independent finds of the same solution always count
