@@ -61,7 +61,7 @@ def test_soundness_does_not_average():
 
 
 def test_what_is_no_probability_is_told():
-    with pytest.raises(ValueError, match="false must be a probability, got 1.2"):
+    with pytest.raises(ValueError, match=r"false must be a probability, got 1\.2"):
         T.TaskClass(0.5, 0.5, 1.2)
     with pytest.raises(ValueError, match="no class accepts anything"):
         T.posterior([T.TaskClass(1.0, 0.0, 0.0)])
