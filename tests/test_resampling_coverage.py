@@ -47,18 +47,18 @@ def test_the_aggregate_falls_as_the_tail_of_hard_problems():
     K = np.array([1e7, 1e8])
     for alpha in (0.25, 0.6):
         fit = C.BetaFit(alpha, 3.0, 0.0, 0.0)
-        power = C.fit_power(K, fit.coverage(K))
+        power = C.fit_coverage(K, fit.coverage(K))
         assert power.exponent == pytest.approx(alpha, rel=0.03)
     one = 1 - (1 - 0.01) ** np.array([100.0, 1000.0])
-    assert C.fit_power([100, 1000], one).exponent > 3  # no power law: it grows with K
+    assert C.fit_coverage([100, 1000], one).exponent > 3  # no power law: it grows with K
 
 
 def test_a_power_law_comes_back():
     K = np.array([1, 10, 100, 1000])
-    power = C.fit_power(K, C.PowerFit(2.5, 0.4).coverage(K))
+    power = C.fit_coverage(K, C.PowerFit(2.5, 0.4).coverage(K))
     assert (power.scale, power.exponent) == (pytest.approx(2.5), pytest.approx(0.4))
     with pytest.raises(ValueError, match="two coverages between 0 and 1"):
-        C.fit_power([1, 2], [0.0, 0.5])
+        C.fit_coverage([1, 2], [0.0, 0.5])
 
 
 def test_the_likelihood_sums_to_one():

@@ -114,47 +114,9 @@ def test_whatever_parses_has_a_value_on_every_list(words):
 
 
 def test_execution_stops_at_the_step_limit():
-    program = language.parse(
-        [
-            "add",
-            "1",
-            "again",
-            "3",
-            "add",
-            "1",
-            "again",
-            "3",
-            "add",
-            "1",
-            "again",
-            "3",
-            "add",
-            "1",
-            "again",
-            "3",
-        ]
-    )
+    program = language.parse(("add 1 again 3 " * 4).split())
     assert len(language.straight(program)) == MOST_STEPS
-    more = language.parse(
-        [
-            "append",
-            "1",
-            "again",
-            "3",
-            "add",
-            "1",
-            "again",
-            "3",
-            "add",
-            "1",
-            "again",
-            "3",
-            "add",
-            "1",
-            "again",
-            "3",
-        ]
-    )
+    more = language.parse(("append 1 again 3 " + "add 1 again 3 " * 3).split())
     assert language.straight((*more, (NAMES["sum"], 0))) == language.straight(more)
 
 

@@ -6,6 +6,7 @@ import yaml
 
 from scalinglaws.resampling import language, plan, study, tasks
 from scalinglaws.resampling.language import parse
+from scalinglaws.testtime import plan as plans
 from test_resampling_language import plain
 
 MIX = tasks.Mix(seen=((1, 3),), unseen=((2, 3),), deep=((3, 2),), held_out=((2, 2),))
@@ -76,7 +77,7 @@ def small(tmp_path, monkeypatch):
     def write(**changes):
         path = tmp_path / "study.yaml"
         path.write_text(yaml.safe_dump({"tiny": {**entry, **changes}}))
-        monkeypatch.setattr(plan, "data_file", lambda *parts: path)
+        monkeypatch.setattr(plans, "data_file", lambda *parts: path)
 
     write()
     return write

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import UserError
+from . import UserError, need_torch
 
 
 def register(commands) -> None:
@@ -24,10 +24,7 @@ def run(options) -> int:
     """Exit 0 when all is stored, 2 for bad input; after Ctrl-C the same command goes on."""
     if options.workers is not None and options.workers < 1:
         raise UserError(f"--workers must be at least 1, got {options.workers}")
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise UserError("this needs torch: pip install torch==2.13.0, or run `make setup`") from None
+    need_torch()
     from ..lm.store import StoreError
     from ..resampling import plan, study
 

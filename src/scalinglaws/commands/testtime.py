@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from . import UserError
+from . import UserError, need_torch
 
 
 def register(commands) -> None:
@@ -41,10 +41,7 @@ def run(options) -> int:
     for name in ("budget", "tokens", "batch", "limit", "workers"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise UserError(f"--{name} must be at least 1, got {value}")
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise UserError("this needs torch: pip install torch==2.13.0, or run `make setup`") from None
+    need_torch()
     return _study(options) if options.study else _search(options)
 
 

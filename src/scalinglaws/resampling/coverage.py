@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import betaln, expit, gammaln, logsumexp
 
+from ..fit import fit_power
 from .estimators import pass_at
 
 
@@ -86,8 +87,8 @@ class PowerFit:
         return np.exp(-self.scale * np.asarray(K, float) ** -self.exponent)
 
 
-def fit_power(K, share) -> PowerFit:
-    """The power law of Brown et al. (2024): least squares on log(−log coverage) against log K.
+def fit_coverage(K, share) -> PowerFit:
+    """The power law of Brown et al. (2024): a line through log(−log coverage) against log K.
 
     Raises ValueError for fewer than two coverages strictly between 0 and 1.
     """
@@ -95,5 +96,6 @@ def fit_power(K, share) -> PowerFit:
     inside = (share > 0) & (share < 1)
     if inside.sum() < 2:
         raise ValueError("a power law needs two coverages between 0 and 1")
-    slope, level = np.polyfit(np.log(K[inside]), np.log(-np.log(share[inside])), 1)
-    return PowerFit(float(np.exp(level)), float(-slope))
+    law = fit_power(K[inside], -np.log(share[inside]))
+    alpha = law.params["alpha"]
+    return PowerFit(float(law.params["scale"] ** alpha), float(alpha))

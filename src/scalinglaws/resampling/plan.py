@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import yaml
-
-from ..paths import data_file
 from ..testtime.learn import Recipe, Size
+from ..testtime.plan import PlanError, section
 from .tasks import Mix
-
-
-class PlanError(ValueError):
-    """A study that cannot be run as described: one line that names the place."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +35,7 @@ class Plan:
 
 def load(profile: str) -> Plan:
     """The plan of a profile. Raises PlanError."""
-    document = yaml.safe_load(data_file("resampling", "study.yaml").read_text(encoding="utf-8"))
-    if profile not in document:
-        raise PlanError(f"study.yaml has no profile {profile!r}; there are {', '.join(document)}")
-    entry = document[profile]
+    entry = section("resampling", profile)
     try:
         splits = {k.replace(" ", "_"): tuple(map(tuple, v.items())) for k, v in entry["tasks"].items()}
         training = entry["training"]

@@ -198,7 +198,7 @@ def run(profile: str, workers: int | None = None, folder: Path | None = None) ->
 def tables(profile: str) -> dict[str, pd.DataFrame]:
     """The study's tables by kind: "smoke" makes them now, the others read what is committed. Raises StoreError."""
     if profile != "smoke":
-        return {kind: packed(kind, profile, ROOM) for kind in (*KINDS, "pieces")}
+        return {kind: packed(kind, profile, ROOM, "resample") for kind in (*KINDS, "pieces")}
     with one_thread():
         shelf = work(profile, say=lambda text: None)
     return {kind: shelf.whole(kind) for kind in KINDS} | {"pieces": shelf.notes()}

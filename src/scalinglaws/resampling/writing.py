@@ -13,7 +13,7 @@ import torch
 
 from ..lm.decode import Decoder, draw
 from ..testtime.learn import CONTEXT, Examples, Recipe, Size, fit, next_token_loss
-from .language import BASE, LONGEST, MOST_OPERATIONS, OPERATIONS, Lists, Program, run
+from .language import BASE, LONGEST, MOST_OPERATIONS, OPERATIONS, Lists, Program, parse, run
 from .tasks import EXAMPLES, Task, draw_inputs, draw_programs
 
 PAD, BEGIN, EXAMPLE, WRITE, END = range(5)
@@ -46,22 +46,17 @@ def spell(program: Program) -> list[int]:
 
 def read(tokens: Sequence[int]) -> Program | None:
     """The program that tokens spell up to the end; None where they spell none (see `language.parse`)."""
-    program: list[tuple[int, int]] = []
-    tokens, at = list(tokens), 0
-    while at < len(tokens) and tokens[at] != END:
-        op = tokens[at] - HEAD
-        if not 0 <= op < len(OPERATIONS) or len(program) == MOST_OPERATIONS:
-            return None
-        k = 0
-        if OPERATIONS[op].arguments:
-            at += 1
-            k = tokens[at] - DIGIT if at < len(tokens) else -1
-            if k not in OPERATIONS[op].arguments:
-                return None
-        program.append((op, k))
-        at += 1
-    legal = program and OPERATIONS[program[0][0]].name != "again" and at < len(tokens)
-    return tuple(program) if legal else None
+    tokens = list(tokens)
+    if END not in tokens:
+        return None
+    return parse([_word(t) for t in tokens[: tokens.index(END)]])
+
+
+def _word(token: int) -> str:
+    """The word a program's token stands for; nothing for any other token."""
+    if token >= DIGIT:
+        return str(token - DIGIT)
+    return OPERATIONS[token - HEAD].name if token >= HEAD else ""
 
 
 def prompt(task: Task) -> list[int]:

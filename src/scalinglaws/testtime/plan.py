@@ -46,12 +46,17 @@ class Plan:
     revision: dict
 
 
-def load(profile: str) -> dict[str, Plan]:
-    """The plans of a profile by world. Raises PlanError."""
-    document = yaml.safe_load(data_file("testtime", "study.yaml").read_text(encoding="utf-8"))
+def section(room: str, profile: str) -> dict:
+    """A profile's part of data/ROOM/study.yaml. Raises PlanError where there is none."""
+    document = yaml.safe_load(data_file(room, "study.yaml").read_text(encoding="utf-8"))
     if profile not in document:
         raise PlanError(f"study.yaml has no profile {profile!r}; there are {', '.join(document)}")
-    return {world: _plan(world, entry) for world, entry in document[profile].items()}
+    return document[profile]
+
+
+def load(profile: str) -> dict[str, Plan]:
+    """The plans of a profile by world. Raises PlanError."""
+    return {world: _plan(world, entry) for world, entry in section("testtime", profile).items()}
 
 
 def _plan(world: str, entry: dict) -> Plan:

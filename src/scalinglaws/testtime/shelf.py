@@ -25,8 +25,6 @@ from ..lm.store import StoreError, write_whole
 from ..paths import data_file, root
 from ..provenance import commit, gpu, hardware, packages
 
-COMMANDS = {"testtime": "testtime", "resampling": "resample"}
-"""The command that makes a room's study."""
 KINDS = ("samples", "scores", "searches", "chains", "verifiers")
 """The tables that are packed for the book."""
 
@@ -117,13 +115,13 @@ class Shelf:
         return written
 
 
-def packed(kind: str, profile: str, room: str = "testtime") -> pd.DataFrame:
+def packed(kind: str, profile: str, room: str = "testtime", command: str = "testtime") -> pd.DataFrame:
     """A committed table; noted, so that a chapter is rerun when it changes. Raises StoreError where there is none."""
     path = data_file(room, f"{kind}-{profile}.parquet")
     if not path.is_file():
         raise StoreError(
             f"no stored table data/{room}/{path.name}: make it with "
-            f"`python -m scalinglaws {COMMANDS[room]} --study {profile}`"
+            f"`python -m scalinglaws {command} --study {profile}`"
         )
     return pd.read_parquet(path)
 

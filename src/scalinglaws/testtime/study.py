@@ -344,7 +344,8 @@ class Study:
 
 
 def outcome(found: search.Found, answer: int) -> dict:
-    """What a search chose and what it cost, as it is stored."""
+    """What a search chose and what it cost. right: by the weighted vote of all finished candidates;
+    distinct: copies in a group vote once; majority: unweighted, copies once; covered: right among them."""
     return {
         "right": found.choose(copies=True).get(answer, 0.0),
         "distinct": found.choose().get(answer, 0.0),
