@@ -39,26 +39,37 @@ class FigureError(ValueError):
 
 
 class Figure:
-    """A saved figure, displayed as a numbered figure on the site and inline in Jupyter."""
+    """A saved figure, displayed as a numbered figure on the site and inline in Jupyter.
 
-    def __init__(self, id: str, caption: str, alt: str, folder: Path):
-        self.id, self.caption, self.alt, self.folder = id, caption, alt, folder
+    stored: where a figure comes from that was not drawn now (its data are not here).
+    """
+
+    def __init__(self, id: str, caption: str, alt: str, folder: Path, stored: str = ""):
+        self.id, self.caption, self.alt, self.folder, self.stored = id, caption, alt, folder, stored
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         svg = base64.b64encode((self.folder / f"{self.id}.light.svg").read_bytes()).decode()
+        mark = f" ({html.escape(self.stored)})" if self.stored else ""
         inline = (
             f'<figure><img alt="{html.escape(self.alt, quote=True)}" src="data:image/svg+xml;base64,{svg}"/>'
-            f"<figcaption>{html.escape(self.caption)}</figcaption></figure>"
+            f"<figcaption>{html.escape(self.caption)}{mark}</figcaption></figure>"
         )
-        return {"text/html": inline, "text/markdown": directive(self.id, self.caption, self.alt)}
+        shown = {"text/html": inline, "text/markdown": directive(self.id, self.caption, self.alt, self.stored)}
+        return shown, {"scalinglaws": {"figure": self.id, "caption": self.caption, "alt": self.alt}}
 
 
-def directive(id: str, caption: str, alt: str) -> str:
+def directive(id: str, caption: str, alt: str, stored: str = "") -> str:
     """The MyST source of a saved figure; the page's dark variant is added when the book is rendered."""
+    end = f"[{stored[:1].upper()}{stored[1:]}]{{.stored-mark}}" if stored else f"{{download}}`Data <figures/{id}.csv>`"
     return (
         f"```{{figure}} figures/{id}.light.svg\n---\nname: fig-{id}\nalt: {json.dumps(alt, ensure_ascii=False)}\n---\n"
-        f"{caption} {{download}}`Data <figures/{id}.csv>`\n```\n"
+        f"{caption} {end}\n```\n"
     )
+
+
+def folder() -> Path:
+    """Where figures are saved: `SCALINGLAWS_FIGURES`, by default `_build/figures` of the checkout."""
+    return Path(os.environ.get("SCALINGLAWS_FIGURES") or root() / "_build" / "figures")
 
 
 def show(
@@ -84,17 +95,24 @@ def show(
             raise FigureError(f"figure {id}: {name} is missing")
     if not isinstance(data, pd.DataFrame) or data.empty:
         raise FigureError(f"figure {id}: data must be the non-empty table behind the figure")
-    folder = Path(os.environ.get("SCALINGLAWS_FIGURES") or root() / "_build" / "figures")
-    folder.mkdir(parents=True, exist_ok=True)
+    target = folder()
+    target.mkdir(parents=True, exist_ok=True)
     for mode in _MODES:
-        (folder / f"{id}.{mode}.svg").write_bytes(_svg(id, mode, plot, args, kwargs, size))
-    data.to_csv(folder / f"{id}.csv", index=False)
+        (target / f"{id}.{mode}.svg").write_bytes(_svg(id, mode, plot, args, kwargs, size))
+    data.to_csv(target / f"{id}.csv", index=False)
     facts = passport(
         id=id, caption=caption, alt=alt, plot=f"{plot.__module__}.{plot.__qualname__}", rows=len(data)
     )
-    (folder / f"{id}.json").write_text(json.dumps(facts, indent=1))
-    record("figures", {"id": id})
-    return Figure(id, caption, alt, folder)
+    (target / f"{id}.json").write_text(json.dumps(facts, indent=1))
+    record("figures", {"id": id, "rows": len(data), "numbers": _summary(data)})
+    return Figure(id, caption, alt, target)
+
+
+def _summary(data: pd.DataFrame) -> dict[str, list[float]]:
+    """Mean and standard deviation of each column of numbers: whether two figures show the same, without the data."""
+    numbers = data.select_dtypes("number").astype(float)
+    pairs = {str(c): [float(v.mean()), float(v.std(ddof=0))] for c, v in numbers.items()}
+    return {c: [float(f"{v:.6g}") for v in pair] for c, pair in pairs.items()}
 
 
 def style(mode: str = "light") -> dict:

@@ -2,20 +2,22 @@
 
     %load_ext scalinglaws.notebook
 
-A cell that starts with `%%needs DATASET` runs only if the dataset can be had. If not, it says
-plainly what is missing, its claims are recorded as "not run", and the numbers and figures it
-would have made read "not run" too, so the page still builds.
+A cell that starts with `%%needs DATASET` runs only if the dataset can be had. If not, it shows what
+it showed when it last ran with the data, marked as such, as long as everything that this follows
+from is unchanged (see `stored`). Else its claims are recorded as "not run", and the numbers and
+figures it would have made read "not run" too, so the page still builds.
 """
 
 from __future__ import annotations
 
 import ast
 import html
+import os
 
 import pandas as pd
 
-from . import claims, datasets
-from .paths import record
+from . import claims, datasets, figures, stored
+from .paths import record, recorded
 
 MISSING = "not run"
 
@@ -87,24 +89,101 @@ def products(source: str) -> dict[str, list[str]]:
 def needs(line: str, cell: str) -> None:
     """The cell magic `%%needs DATASET …` (see the module's docstring)."""
     from IPython import get_ipython
-    from IPython.display import HTML, Markdown, display
 
-    missing = []
+    shell, missing = get_ipython(), []
     for name in line.split():
         try:
             datasets.fetch(name, progress=False)
-            record("datasets", {"name": name, "available": True})
-        except datasets.DataMissing as error:
-            record("datasets", {"name": name, "available": False})
-            missing.append(str(error))
+        except datasets.DataMissing:
+            missing.append(name)
+        if not any(e == {"name": name, "available": name not in missing} for k, e in recorded if k == "datasets"):
+            record("datasets", {"name": name, "available": name not in missing})
+    source = f"%%needs {line}\n{cell}"
     if not missing:
-        outcome = get_ipython().run_cell(cell)
-        if not outcome.success:  # IPython has shown the error; stop the chapter as a plain cell would
-            raise outcome.error_before_exec or outcome.error_in_exec
+        _run(shell, line, cell, source)
         return
-    reason = " ".join(missing)
-    display(HTML(f'<div class="missing-data" role="note">This part was not run: {html.escape(reason)}</div>'))
+    _tell(missing)
+    executed = {stored.cell_digest(c) for c in shell.history_manager.input_hist_raw}
+    found = stored.find(source, executed, shell.user_ns)
+    if found:
+        _replay(*found)
+    else:
+        _not_run(line, cell)
+
+
+def _run(shell, line: str, cell: str, source: str) -> None:
+    """Run a cell whose data are there, and record what it made, for `make freeze`."""
+    before = len(recorded)
+    outcome = shell.run_cell(cell)
+    if not outcome.success:  # IPython has shown the error; stop the chapter as a plain cell would
+        raise outcome.error_before_exec or outcome.error_in_exec
+    made = recorded[before:]
+    entries = lambda kind: [e for k, e in made if k == kind]
+    record(
+        "needs",
+        {
+            "cell": stored.cell_digest(source),
+            "datasets": line.split(),
+            "claims": entries("claims"),
+            "glue": {k: v for e in entries("glue") for k, v in e.items()},
+            "figures": entries("figures"),
+        },
+    )
+
+
+_told: set[str] = set()
+
+
+def _tell(missing: list[str]) -> None:
+    """Say once what is missing, and the remedy. On a page of the book the build says it."""
+    from IPython.display import HTML, display
+
+    new = [name for name in missing if name not in _told]
+    _told.update(new)
+    if new and "SCALINGLAWS_RECORD" not in os.environ:
+        display(HTML(f'<div class="missing-data" role="note">{html.escape(missing_data(new))}</div>'))
+
+
+def missing_data(names: list[str]) -> str:
+    """One line for the reader: which data are not here, what stands in their place, and the remedy."""
+    few = len(names) == 1
+    get = f"`make data DATASET={names[0]}`" if few else "`make data`"
+    return (
+        f"The data {' and '.join(names)} {'is' if few else 'are'} not on this machine. What was computed from "
+        f"{'it' if few else 'them'} is shown from the last run that had {'it' if few else 'them'}, and marked, "
+        f"or reads “{MISSING}”. {get} fetches {'it' if few else 'them'}; then build again."
+    )
+
+
+def _replay(result: dict, known: dict) -> None:
+    """Show and record what a cell showed when it last ran with the data."""
+    from IPython.display import HTML, display
+
+    where, folder = stored.mark(result, known), figures.folder()
+    origin = {"date": known["date"], "datasets": {d: known["datasets"][d] for d in result["datasets"]}}
+    glue(**result["glue"])
+    checks = {r["id"]: claims.replayed(r, where, origin) for r in result["claims"]}
+    record("stored", {"cell": result["cell"], "glue": list(result["glue"]), **origin})
+    for item in result["shown"]:
+        if "claim" in item:
+            display(checks[item["claim"]])
+        elif "figure" in item:
+            stored.place_figure(item["figure"], known, folder)
+            record("figures", {"id": item["figure"]})
+            display(figures.Figure(item["figure"], item["caption"], item["alt"], folder, where))
+        else:
+            data = item.get("data") or {"text/html": f"<pre>{html.escape(item['text'])}</pre>"}
+            display(data, raw=True)
+            display(HTML(f'<p class="stored-mark">{html.escape(where.capitalize())}</p>'))
+
+
+def _not_run(line: str, cell: str) -> None:
+    """Put "not run" in the place of everything that the cell would have made."""
+    from IPython.display import HTML, Markdown, display
+
     made = products(cell)
+    if not any(made.values()):
+        display(HTML(f'<p class="stored-mark">Not run: it needs {html.escape(line.strip())}</p>'))
     for id in made["claims"]:
         display(claims.not_run(id, f"data missing: {line.strip()}"))
     glue(**dict.fromkeys(made["glue"], MISSING))

@@ -6,11 +6,14 @@ draws and reads is appended there, and `make book` keeps it only if the whole ru
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
 
-_read: set[Path] = set()
+_read: dict[Path, str] = {}
+recorded: list[tuple[str, dict]] = []
+"""What this process has recorded so far, as (kind, entry)."""
 
 
 def root() -> Path:
@@ -35,18 +38,32 @@ def data_file(*parts: str) -> Path:
 
 
 def noted(path: Path) -> Path:
-    """The path, noted as read."""
-    _read.add(path)
+    """The path, noted as read, with the digest that its content has now."""
+    _read.setdefault(path, file_digest(path))
     return path
 
 
-def files_read() -> list[Path]:
-    """Every path noted in this process."""
-    return sorted(_read)
+def files_read() -> dict[Path, str]:
+    """Every path noted in this process and its digest when it was first noted."""
+    return dict(sorted(_read.items()))
+
+
+def file_digest(path: Path) -> str:
+    """Twenty hex digits of the content's SHA-256; "absent" where there is no such file."""
+    try:
+        return digest(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return "absent"
+
+
+def digest(content: bytes | str) -> str:
+    """Twenty hex digits of the SHA-256 of bytes or of a text."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()[:20]
 
 
 def record(kind: str, entry: dict) -> None:
-    """Append `entry` to KIND.jsonl of the run being recorded; nothing outside `make book`."""
+    """Keep `entry` under `kind`: in this process, and in KIND.jsonl of the run that `make book` records."""
+    recorded.append((kind, entry))
     folder = os.environ.get("SCALINGLAWS_RECORD")
     if folder:
         with open(Path(folder, f"{kind}.jsonl"), "a", encoding="utf-8") as handle:

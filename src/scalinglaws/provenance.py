@@ -12,7 +12,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from .paths import files_read, record, root
+from .paths import file_digest, files_read, record, root
 
 PACKAGES = ("numpy", "scipy", "pandas", "matplotlib", "torch")
 _started = time.monotonic()
@@ -100,14 +100,18 @@ def passport(**extra) -> dict:
     }
 
 
-def dependencies() -> list[str]:
-    """Files of the checkout that this process has used: imported modules and `data_file`s, relative to the root."""
+def dependencies() -> dict[str, str]:
+    """Files of the checkout that this process has used, relative to the root, with their digests.
+
+    A `data_file` has the digest of the moment it was first read, an imported module that of now.
+    """
     base = root()
     loaded = [
         getattr(m, "__file__", None) for name, m in sys.modules.items() if name.split(".")[0] == "scalinglaws"
     ]
-    paths = {Path(f).resolve() for f in loaded if f} | {p.resolve() for p in files_read()}
-    return sorted(str(p.relative_to(base)) for p in paths if p.is_relative_to(base) and p.suffix != ".pyc")
+    found = {Path(f): file_digest(Path(f)) for f in loaded if f} | files_read()
+    inside = {p.resolve(): digest for p, digest in found.items() if p.suffix != ".pyc"}
+    return {str(p.relative_to(base)): d for p, d in sorted(inside.items()) if p.is_relative_to(base)}
 
 
 def stamp(**extra):

@@ -1,0 +1,129 @@
+"""Files that are kept: written whole or not at all, and checked whenever they are read.
+
+Tables are Parquet with a checksum a page; models are safetensors with the SHA-256 of their data in
+the header; documents are JSON with the SHA-256 of their content. A damaged file is told with its
+name and the remedy, never read as other numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .paths import root
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+
+class StoreError(Exception):
+    """A kept file that cannot be read or written. One line, with the remedy."""
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: under a temporary name, synced, renamed.
+
+    Raises StoreError when the disk is full or cannot be written; nothing half-written stays.
+    """
+    partial = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise StoreError(
+            f"cannot write {path}: {error.strerror or error}; make room (or make the folder writable) and start "
+            "again, what is finished is kept"
+        ) from None
+
+
+def check_writable(folder: Path) -> None:
+    """Raise StoreError, before any work, where nothing could be stored in `folder`."""
+    probe = folder / f".{socket.gethostname()}-{os.getpid()}.probe"
+    write_whole(probe, b"")
+    probe.unlink()
+
+
+def table_bytes(frame: pd.DataFrame) -> bytes:
+    """A table as Parquet: zstd, a checksum a page."""
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False, compression="zstd", compression_level=19, write_page_checksum=True)
+    return buffer.getvalue()
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A kept table, every page checked. Raises FileNotFoundError, or StoreError where it is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, page_checksum_verification=True, partitioning=None).to_pandas()
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException, ValueError, UnicodeDecodeError) as error:
+        raise _damaged(path, error) from None
+
+
+def tensor_bytes(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """Tensors as safetensors, with the SHA-256 of their data in the header."""
+    from safetensors.torch import save
+
+    plain = save(tensors, metadata or {})
+    size = int.from_bytes(plain[:8], "little")
+    return save(tensors, (metadata or {}) | {"sha256": hashlib.sha256(plain[8 + size :]).hexdigest()})
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """(tensors, metadata) of a kept model. Raises FileNotFoundError, or StoreError where it is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    content = path.read_bytes()
+    try:
+        size = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + size])["__metadata__"]
+        if hashlib.sha256(content[8 + size :]).hexdigest() != metadata.pop("sha256"):
+            raise ValueError("checksum")
+        return load(content), metadata
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise _damaged(path, error) from None
+
+
+def write_document(path: Path, content: dict) -> None:
+    """A JSON document with its own checksum. Raises StoreError where it cannot be written."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    whole = {"sha256": hashlib.sha256(text.encode()).hexdigest()} | content
+    write_whole(path, json.dumps(whole, indent=1, ensure_ascii=False).encode())
+
+
+def read_document(path: Path) -> dict:
+    """What `write_document` wrote. Raises FileNotFoundError, or StoreError where it was changed."""
+    content = path.read_bytes()
+    try:
+        whole = json.loads(content)
+        stated = whole.pop("sha256")
+        text = json.dumps(whole, sort_keys=True, ensure_ascii=False)
+        if hashlib.sha256(text.encode()).hexdigest() != stated:
+            raise ValueError("checksum")
+        return whole
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    inside = path.is_relative_to(root() / "data")
+    name = path.relative_to(root()) if inside else path
+    remedy = f"restore it with `git checkout -- {name}`" if inside else "delete it; it is made again"
+    return StoreError(f"{name} is damaged ({type(error).__name__}): {remedy}")
