@@ -19,7 +19,7 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
 from scalinglaws.build.publish import repository
-from scalinglaws.claims import VERDICTS, gap_text, show
+from scalinglaws.claims import VERDICTS, gap_text
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,6 +55,14 @@ class DarkFigures(SphinxTransform):
             image.parent.insert(image.parent.index(image) + 1, dark)
 
 
+def _stored(origin: dict | None) -> str:
+    """That a claim's result is a stored one, and where it comes from."""
+    if not origin:
+        return ""
+    names = ", ".join(origin["datasets"])
+    return f"<br><small>stored, from the run of {html.escape(origin['date'][:10])} with {html.escape(names)}</small>"
+
+
 class Scorecard(SphinxDirective):
     """The ledger as a filterable table, one row a claim."""
 
@@ -75,12 +83,12 @@ class Scorecard(SphinxDirective):
             )
             statement = html.escape(c["statement"])
             cells = (
-                f'<span class="verdict verdict-{c["verdict"].split()[0]}">{c["verdict"]}</span>',
-                f'<a href="{page}#claim-{c["id"]}">{statement}</a><br>'
+                f'<span class="verdict verdict-{c["verdict"].split()[0]}">{html.escape(c["verdict"])}</span>',
+                f'<a href="{page}#claim-{html.escape(c["id"], quote=True)}">{statement}</a><br>'
                 f"<small>{html.escape(c['paper'])}, {html.escape(c['locator'])} · {html.escape(c['id'])} · {where}</small>",
-                show(c["published"], c["published_interval"], c["unit"]),
-                show(c["value"], c["interval"], c["unit"]),
-                f"{c['evidence'] or '—'}<br><small>{gap_text(c['decades'])}</small>",
+                html.escape(c["published_text"]),
+                html.escape(c["ours_text"]) + _stored(c["stored"]),
+                f"{html.escape(c['evidence'] or '—')}<br><small>{gap_text(c['decades'])}</small>",
             )
             keys = {"verdict": c["verdict"], "paper": c["paper"], "evidence": c["evidence"] or "none"}
             data_attributes = "".join(f' data-{k}="{html.escape(v, quote=True)}"' for k, v in keys.items())

@@ -18,10 +18,11 @@ from .paths import data_file, record, root
 
 REPRODUCED = "reproduced"
 DISCREPANT = "discrepant"
+UNDECIDED = "undecided"
 UNDERSPECIFIED = "underspecified in the paper"
 BEYOND = "beyond our compute"
 NOT_RUN = "not run"
-VERDICTS = (REPRODUCED, DISCREPANT, UNDERSPECIFIED, BEYOND, NOT_RUN)
+VERDICTS = (REPRODUCED, DISCREPANT, UNDECIDED, UNDERSPECIFIED, BEYOND, NOT_RUN)
 EVIDENCE = (
     "analytic",
     "simulated",
@@ -31,7 +32,10 @@ EVIDENCE = (
     "retrained here",
 )
 REQUIRED = ("id", "locator", "statement", "published", "estimand", "evidence", "expected", "chapter")
-RULES = ("abs", "rel", "range", "holds")
+RULES = ("abs", "rel", "range", "holds", "direction")
+DIRECTIONS = {"positive": 1, "negative": -1}
+WITHOUT_SAMPLING = ("analytic", "published numbers")
+"""Evidence with no sampling error: there a direction may be decided by a number without an interval."""
 
 
 class LedgerError(Exception):
@@ -43,7 +47,10 @@ class Claim:
     """One entry of the ledger.
 
     published: a number, or true for a qualitative claim. published_interval: [low, high] or None.
-    tolerance: one of {abs: t}, {rel: t}, {range: [low, high]}, {holds: true}, with `why`.
+    tolerance: one of {abs: t}, {rel: t}, {range: [low, high]}, {holds: true}, {direction: positive | negative},
+    with `why`. A direction is a claim about a sign ("A beats B", "grows with"): it is reproduced where the whole
+    interval of the difference or slope lies on the claimed side of zero, discrepant where it lies on the
+    other, undecided where it contains zero.
     unsettled: a verdict the comparison cannot overrule (underspecified, beyond our compute),
     with `because`. scale: the paper's FLOPs and ours, where training is compared.
     """
@@ -72,15 +79,25 @@ class Claim:
             return math.log10(self.paper_flops / self.our_flops)
         return None
 
-    def agrees(self, value: float | bool) -> bool:
-        """Whether `value` is within the tolerance of the published value."""
+    @property
+    def direction(self) -> int:
+        """The claimed sign, 1 or -1; 0 where the claim is of another kind."""
+        return DIRECTIONS.get(self.tolerance.get("direction"), 0)
+
+    def verdict(self, value: float | bool, interval: tuple[float, float] | None) -> str:
+        """Reproduced, discrepant or undecided: a direction by its interval, a number by its tolerance."""
+        if self.direction:
+            low, high = sorted(self.direction * end for end in interval or (value, value))
+            return REPRODUCED if low > 0 else DISCREPANT if high < 0 else UNDECIDED
         rule = next(k for k in RULES if k in self.tolerance)
         bound = self.tolerance[rule]
         if rule == "holds":
-            return bool(value) is True
-        if rule == "range":
-            return bound[0] <= value <= bound[1]
-        return abs(value - self.published) <= (bound if rule == "abs" else bound * abs(self.published))
+            agrees = bool(value) is True
+        elif rule == "range":
+            agrees = bound[0] <= value <= bound[1]
+        else:
+            agrees = abs(value - self.published) <= (bound if rule == "abs" else bound * abs(self.published))
+        return REPRODUCED if agrees else DISCREPANT
 
     @property
     def rule(self) -> str:
@@ -92,6 +109,7 @@ class Claim:
             "rel": f"± {100 * bound:g} %" if kind == "rel" else "",
             "range": f"within {bound}",
             "holds": "must hold",
+            "direction": f"the whole interval {'above' if bound == 'positive' else 'below'} zero",
         }[kind]
 
 
@@ -105,6 +123,8 @@ class Result:
     evidence: str | None
     verdict: str
     note: str = ""
+    stored: str = ""
+    origin: dict | None = field(default=None, repr=False)
 
     def to_record(self) -> dict:
         """What the build keeps."""
@@ -115,28 +135,35 @@ class Result:
             "evidence": self.evidence,
             "verdict": self.verdict,
             "note": self.note,
-        }
+        } | ({"stored": self.origin} if self.origin else {})
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        bundle = {"text/html": self._repr_html_(), "text/plain": f"{self.claim.id}: {self.verdict}"}
+        return bundle, {"scalinglaws": {"claim": self.claim.id}}
 
     def _repr_html_(self) -> str:
         c = self.claim
         kind = self.verdict.split()[0]
         rows = [
             ("Claim", c.statement),
-            ("Paper", f"{c.paper}, {c.locator}: {show(c.published, c.published_interval, c.unit)}"),
-            (
-                "Ours",
-                show(self.value, self.interval, c.unit) + (f" ({self.evidence})" if self.evidence else ""),
-            ),
+            ("Paper", f"{c.paper}, {c.locator}: {published(c)}"),
+            ("Ours", ours(c, self.value, self.interval) + (f" ({self.evidence})" if self.evidence else "")),
             ("Tolerance", f"{c.rule}: {c.tolerance.get('why', '')}"),
             ("Decades of compute", gap(c)),
         ]
         if self.note or c.because:
             rows.append(("Note", self.note or c.because))
+        if self.stored:
+            rows.append(("Stored", self.stored))
         body = "".join(f"<dt>{k}</dt><dd>{html.escape(str(v))}</dd>" for k, v in rows)
-        numbers = "" if isinstance(c.published, bool) else f" · {show(c.published)} → {show(self.value)}"
+        plain = not isinstance(c.published, bool) and not c.direction
+        numbers = f" · {show(c.published)} → {show(self.value, self.interval, short=True)}" if plain else ""
+        numbers = f" · {ours(c, self.value, self.interval)}" if c.direction and self.value is not None else numbers
+        numbers += " · stored" if self.stored else ""
         return (
-            f'<details class="claim claim-{kind}" id="claim-{c.id}"><summary><span class="verdict">{self.verdict}'
-            f'</span> {html.escape(c.statement)}<span class="claim-numbers">{numbers}</span></summary>'
+            f'<details class="claim claim-{kind}" id="claim-{html.escape(c.id, quote=True)}"><summary>'
+            f'<span class="verdict">{html.escape(self.verdict)}</span> {html.escape(c.statement)}'
+            f'<span class="claim-numbers">{html.escape(numbers)}</span></summary>'
             f"<dl>{body}</dl></details>"
         )
 
@@ -160,16 +187,61 @@ def gap_text(decades: float | None) -> str:
     return "0, the same runs" if abs(decades) < 0.05 else f"{decades:.1f}"
 
 
-def show(value, interval=None, unit: str = "") -> str:
-    """A value to six significant digits, with its interval to four."""
+def published(claim: Claim) -> str:
+    """What the paper says: its number with interval, or the direction it claims."""
+    if claim.direction:
+        return "positive" if claim.direction > 0 else "negative"
+    return show(claim.published, claim.published_interval, claim.unit)
+
+
+def ours(claim: Claim, value, interval) -> str:
+    """What we found; for a direction the difference, with its sign and interval."""
+    if not claim.direction or value is None:
+        return show(value, interval, claim.unit)
+    text = show(value, interval, claim.unit)
+    return f"+{text}" if value > 0 else text
+
+
+_POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def show(value, interval=None, unit: str = "", short: bool = False) -> str:
+    """A value as people write it: as many digits as its interval supports (four without one), 73.2 B, 5.8×10²³.
+
+    short: without the interval.
+    """
     if value is None:
         return "—"
     if isinstance(value, bool):
         return "holds" if value else "does not hold"
-    text = f"{value:.6g}"
-    if interval:
-        text += f" ({interval[0]:.4g} to {interval[1]:.4g})"
+    ends = [float(e) for e in interval] if interval else []
+    width = abs(ends[1] - ends[0]) if ends else 0.0
+    step = 10.0 ** (math.floor(math.log10(width)) - 1) if width and math.isfinite(width) else None
+    text = _written(value, step)
+    if ends and not short:
+        text += f" ({_written(ends[0], step)} to {_written(ends[1], step)})"
     return f"{text} {unit}".strip()
+
+
+def _written(value: float, step: float | None) -> str:
+    """To the decimal place of `step`, or to four significant digits; thousands to trillions by letter."""
+    if not math.isfinite(value):
+        return f"{value:g}"
+    size = abs(value)
+    scale, letter = next(
+        ((s, n) for s, n in ((1e12, " T"), (1e9, " B"), (1e6, " M")) if s <= size < 1e3 * s), (1.0, "")
+    )
+    if scale == 1.0 and size and not 1e-4 <= size < 1e6:
+        power = math.floor(math.log10(size))
+        digits = 3 if step is None else min(3, max(0, power - math.floor(math.log10(step))))
+        mantissa = f"{value / 10.0**power:.{digits}f}"
+        return f"{mantissa}×10{str(power).translate(_POWERS)}".replace("-", "−", 1 if value < 0 else 0)
+    if step is None:
+        text = f"{value / scale:.4g}"
+    else:
+        places = -math.floor(math.log10(step / scale) + 1e-9)
+        text = f"{value / scale:.{min(places, 12)}f}" if places > 0 else f"{round(value / scale, places):.0f}"
+    return text.replace("-", "−") + letter
 
 
 @cache
@@ -204,6 +276,8 @@ def _parse(name, document, entry) -> Claim:
     if missing:
         raise LedgerError(f"{where} lacks {', '.join(missing)}")
     tolerance = _numbers(entry.get("tolerance", {}))
+    if tolerance.get("direction", "positive") not in DIRECTIONS:
+        raise LedgerError(f"{where}: direction must be one of {', '.join(DIRECTIONS)}")
     if sum(k in tolerance for k in RULES) != 1 or not tolerance.get("why"):
         raise LedgerError(f"{where} needs a tolerance with exactly one of {', '.join(RULES)}, and why")
     for verdict in filter(None, (entry["expected"], entry.get("unsettled"))):
@@ -259,17 +333,28 @@ def check(id: str, value, interval=None, evidence: str | None = None, note: str 
         raise LedgerError(
             f"claim {id}: evidence must be one of {', '.join(claim.evidence)}, got {evidence!r}"
         )
+    if claim.direction and interval is None and evidence not in WITHOUT_SAMPLING:
+        raise LedgerError(f"claim {id}: a direction is decided by an interval; give one")
     value = bool(value) if "holds" in claim.tolerance else float(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise LedgerError(f"claim {id}: the computed value is {value}")
-    verdict = claim.unsettled or (REPRODUCED if claim.agrees(value) else DISCREPANT)
     bounds = (float(interval[0]), float(interval[1])) if interval is not None else None
+    if claim.direction and bounds and not all(map(math.isfinite, bounds)):
+        raise LedgerError(f"claim {id}: the interval is {bounds}")
+    verdict = claim.unsettled or claim.verdict(value, bounds)
     return _recorded(Result(claim, value, bounds, evidence, verdict, note))
 
 
 def not_run(id: str, reason: str) -> Result:
     """Record that a claim could not be tested here, and why (data missing)."""
     return _recorded(Result(_claim(id), None, None, None, NOT_RUN, reason))
+
+
+def replayed(found: dict, where: str, origin: dict) -> Result:
+    """Record and return a stored result of a claim: `found` as recorded, where it comes from in words and as facts."""
+    interval = tuple(found["interval"]) if found["interval"] else None
+    known = (found["value"], interval, found["evidence"], found["verdict"], found["note"])
+    return _recorded(Result(_claim(found["id"]), *known, where, origin))
 
 
 def _claim(id: str) -> Claim:
@@ -325,5 +410,9 @@ def rows(records: dict[str, list[dict]]) -> list[dict]:
         r = results.get(
             claim.id, {"value": None, "interval": None, "evidence": None, "verdict": NOT_RUN, "note": ""}
         )
-        out.append({**asdict(claim), "decades": claim.decades, **r})
+        shown = {
+            "published_text": published(claim),
+            "ours_text": ours(claim, r["value"], r["interval"]),
+        }
+        out.append({**asdict(claim), "decades": claim.decades, "stored": None, **r, **shown})
     return out
