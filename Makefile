@@ -12,13 +12,15 @@ endif
 export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 export JUPYTER_PREFER_ENV_PATH := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup book test test-gpu lint serve data sweep kernel clean lock bench
+.PHONY: help setup book freeze test test-gpu lint serve data sweep kernel clean lock bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
 setup: $(READY) ## install the locked environment into .venv (done by the other targets when needed)
 book: $(READY) ## execute what changed, check the claims, render the site (PROFILE=smoke|cpu|gpu)
 	@$(PY) -m scalinglaws book --profile $(PROFILE)
+freeze: $(READY) ## store what needs external data (which must be there), for readers without them
+	@SCALINGLAWS_REQUIRE_DATA=1 $(PY) -m scalinglaws book --freeze
 test: $(READY) ## run the tests
 	@$(PY) -m pytest --ignore=tests/bench --ignore=tests/gpu -n auto --dist loadfile --cov=scalinglaws --cov-fail-under=$(COVERAGE) --cov-report=term:skip-covered
 test-gpu: $(READY) ## test and time the engine on a GPU (fails where there is none)

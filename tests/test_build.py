@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ import sys
 import nbformat
 import pytest
 
+from scalinglaws import stored
 from scalinglaws.build import chapters, publish
 from scalinglaws.commands import lock
 from scalinglaws.paths import root
@@ -22,7 +24,7 @@ jupytext: {text_representation: {extension: .md, format_name: myst}}
 ---
 # Small
 
-A sentence with {glue:text}`two-x` in it, see {eq}`eq-x` and {cite:t}`kaplan2020`.
+A sentence with {glue:text}`two-x` in it (and {glue:text}`never`), see {eq}`eq-x` and {cite:t}`kaplan2020`.
 
 ```{code-cell} ipython3
 :tags: [parameters]
@@ -67,7 +69,7 @@ REGISTRY = """\
 title = "t"
 base_url = "http://127.0.0.1:9/"
 files = [{ name = "a.csv", sha256 = "%s", bytes = 3 }]
-""" % ("0" * 64)
+""" % hashlib.sha256(b"abc").hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +210,119 @@ def test_missing_data_read_not_run(executed):
     assert notes.startswith("([], ['p.data: not run (data missing: absent)'])")
 
 
+@pytest.fixture
+def copied(executed, tmp_path):
+    """A copy of the small checkout to change, with stored results that its data gave."""
+    base = tmp_path / "book"
+    shutil.copytree(executed, base, ignore=shutil.ignore_patterns("__pycache__", "cache", "plain"))
+    folder = base / "cache" / "absent"
+    folder.mkdir(parents=True)
+    (folder / "a.csv").write_bytes(b"abc")
+    freeze = (
+        "from scalinglaws import stored; from scalinglaws.build import chapters as c;"
+        "c.run_all('cpu', say=lambda *a: None); stored.write('small', *c.results('small', 'cpu'))"
+    )
+    run(base, freeze)
+    shutil.rmtree(base / "cache")
+    return base
+
+
+def verdicts(base):
+    """Verdicts and origins of the claims after a build without data."""
+    run(base, EXECUTE)
+    kept = base / "_build" / "executed" / "cpu" / "small"
+    return {r["id"]: (r["verdict"], "stored" in r) for r in chapters.read_records(kept, "claims")}
+
+
+def test_stored_results_stand_where_the_data_are_missing(copied):
+    assert verdicts(copied) == {"p.x": ("reproduced", False), "p.data": ("discrepant", True)}
+    kept = copied / "_build" / "executed" / "cpu" / "small"
+    assert {"never": "1"} in chapters.read_records(kept, "glue")
+    run(copied, "from scalinglaws.build import chapters; chapters.place('small', 'cpu')")
+    page = nbformat.read(copied / "book" / "chapters" / "small.ipynb", 4)
+    text = "\n".join(c.source for c in page.cells if c.cell_type == "markdown")
+    assert "make data DATASET=absent" in text
+    assert "[{glue:text}`never`]{.stored}" in text
+    assert "[{glue:text}`two-x`]" not in text
+    shown = json.dumps(page.cells[4].outputs)
+    assert hashlib.sha256(b"abc").hexdigest()[:12] in shown
+    assert str(copied) not in json.dumps(page)
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("notebooks/small.md", 'never="1"', 'never="2"'),
+        ("notebooks/small.md", "2 * x", "4 * x"),
+        ("notebooks/profiles/cpu.yaml", "x: 2", "x: 5"),
+        ("data/papers/numbers.csv", "0.5", "0.75"),
+        ("data/claims/p.yaml", "id: p.data", "id: p.data, unit: m"),
+        ("data/registry.toml", hashlib.sha256(b"abc").hexdigest(), "0" * 64),
+        ("src/scalinglaws/figures.py", '"""Figures with', '"""Figures  with'),
+    ],
+)
+def test_stored_results_of_anything_else_are_not_shown(copied, path, old, new):
+    edit(copied / path, old, new)
+    assert verdicts(copied)["p.data"] == ("not run", False)
+
+
+def test_stored_results_survive_what_they_do_not_follow_from(copied):
+    edit(copied / "data/claims/p.yaml", "statement: s", "statement: t")
+    edit(copied / "data/claims/p.yaml", "{<<: *c, id: p.data}", "{<<: *c, id: p.data, statement: s}")
+    edit(copied / "notebooks/small.md", "provenance.stamp()", "provenance.stamp()  # the end")
+    assert verdicts(copied)["p.data"] == ("discrepant", True)
+
+
+def test_changed_stored_results_are_refused_by_name(copied):
+    path = copied / "data" / "stored" / "small.json"
+    edit(path, '"never": "1"', '"never": "2"')
+    message = run(
+        copied,
+        "from scalinglaws import store, stored\ntry:\n    stored.chapters()\nexcept store.StoreError as e:\n    print(e)",
+    )
+    assert message.startswith("data/stored/small.json is damaged")
+
+
+def test_an_input_that_changes_while_a_chapter_runs_makes_it_run_again(copied):
+    source = copied / "notebooks" / "small.md"
+    edit(
+        source,
+        "provenance.stamp()",
+        'from scalinglaws.paths import root\nfile = root() / "data/papers/numbers.csv"\n'
+        'if "0.5" in file.read_text():\n    file.write_text(file.read_text().replace("0.5", "0.75"))\nprovenance.stamp()',
+    )
+    assert run(copied, EXECUTE) == "['small']"
+    assert run(copied, STALE) == "None"
+    kept = copied / "_build" / "executed" / "cpu" / "small"
+    assert {"two_x": "4.8"} in chapters.read_records(kept, "glue")
+
+
+def test_a_dead_kernel_and_an_endless_cell_end_with_one_line(copied):
+    source = copied / "notebooks" / "small.md"
+    before = source.read_text()
+    for code, limit, said in (
+        ("import os; os.kill(os.getpid(), 9)", 60, "the kernel died"),
+        ("import time; time.sleep(60)", 1, "a cell took more than 1 s"),
+    ):
+        source.write_text(before.replace("provenance.stamp()", code))
+        message = run(
+            copied,
+            f"from scalinglaws.build import chapters\ntry:\n    chapters.execute('small', 'cpu', {limit})\n"
+            "except chapters.BuildError as e:\n    print(e)",
+        )
+        assert message.startswith(f"chapter small: {said}")
+    assert not list((copied / "_build" / "executed" / "cpu").glob(".small-*"))
+
+
+def test_rounding_is_no_difference_and_more_is():
+    same = stored.same_text
+    assert same("a = 0.512 (0.4990001)", "a = 0.513 (0.4990002)")
+    assert same('{"x": 1.2345678e-05}', '{"x": 1.2345999e-05}')
+    assert not same("a = 0.512", "a = 0.515")
+    assert not same("a = 0.512", "b = 0.512")
+    assert not same("1 2", "1")
+
+
 def test_a_failing_cell_keeps_the_last_good_run(executed):
     source = executed / "notebooks" / "small.md"
     before = source.read_text()
@@ -243,7 +358,7 @@ def test_plain_notebooks_run_anywhere(executed):
         nbformat.validate(notebook)
         text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
         assert "{glue" not in text
-        assert "A sentence with 4.5 in it, see (eq-x) and [kaplan2020]." in text
+        assert "A sentence with 4.5 in it (and not run), see (eq-x) and [kaplan2020]." in text
         assert "> **The paper says**\n>\n> Text of *fig-a*." in text
         assert "import scalinglaws" in notebook.cells[0].source
     assert not any(c.get("outputs") for c in bare.cells)

@@ -177,13 +177,64 @@ def test_a_result_displays_what_a_reader_needs(ledger):
     for part in (
         'id="claim-p.x"',
         "x &lt; y &amp; z",
-        "2.05 (1.9 to 2.2)",
+        "2.05 (1.90 to 2.20)",
         "± 0.1: because",
         "Table 1: 2",
         "see above",
         "reproduced",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("direction", "interval", "verdict"),
+    [
+        ("positive", (0.1, 0.4), "reproduced"),
+        ("positive", (-0.1, 0.4), "undecided"),
+        ("positive", (0.0, 0.4), "undecided"),
+        ("positive", (-0.4, -0.1), "discrepant"),
+        ("negative", (-0.4, -0.1), "reproduced"),
+        ("negative", (-0.4, 0.1), "undecided"),
+        ("negative", (0.1, 0.4), "discrepant"),
+    ],
+)
+def test_a_direction_is_decided_by_its_interval(ledger, direction, interval, verdict):
+    claim = {"tolerance": {"direction": direction, "why": "w"}, "published": True, "evidence": ["simulated"]}
+    ledger(GOOD | claim)
+    found = claims.check("p.x", sum(interval) / 2, interval)
+    assert found.verdict == verdict
+    assert "True" not in found._repr_html_()
+    with pytest.raises(claims.LedgerError, match="decided by an interval"):
+        claims.check("p.x", 0.2)
+
+
+def test_no_direction_of_the_books_ledger_is_a_threshold():
+    claims.ledger.cache_clear()
+    for claim in claims.ledger().values():
+        bounds = claim.tolerance.get("range", [])
+        assert 0.002 not in map(abs, bounds), claim.id
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "text"),
+    [
+        (7.31904e10, (5.754e10, 9.857e10), "73 B (58 to 99 B)"),
+        (5.76e23, None, "5.760×10²³"),
+        (0.5142, (0.4974, 0.5268), "0.514 (0.497 to 0.527)"),
+        (-0.2, (-0.31, -0.09), "−0.20 (−0.31 to −0.09)"),
+        (3e-7, None, "3.000×10⁻⁷"),
+        (240.0, None, "240"),
+        (0.0, (0.0, 0.0), "0 (0 to 0)"),
+    ],
+)
+def test_numbers_are_shown_as_people_write_them(value, interval, text):
+    assert claims.show(value, interval) == text
+
+
+def test_nothing_from_the_ledger_is_taken_for_html(ledger):
+    ledger(GOOD | {"unit": "<img onerror=x>", "statement": "<b>", "locator": "<i>", "estimand": "<u>"})
+    assert "<img" not in claims.check("p.x", 2.05)._repr_html_()
+    assert "<b>" not in claims.check("p.x", 2.05)._repr_html_()
 
 
 def test_scorecard_rows_join_claims_and_results(ledger):

@@ -65,6 +65,7 @@ def plain_markdown(text: str, glued: dict[str, str]) -> str:
         quoted = "\n".join(f"> {line}".rstrip() for line in body.splitlines())
         return f"> **{title}**\n>\n{quoted}"
 
+    text = re.sub(r"\[(\{glue:text\}`[^`]+`)\]\{\.stored\}", r"\1", text)
     text = _FENCE.sub(fence, text)
     text = re.sub(r"^\([a-z0-9-]+\)=\n", "", text, flags=re.M)
     return _ROLE.sub(role, text)

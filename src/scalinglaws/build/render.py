@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
 
 from .. import claims
 from ..paths import root
@@ -78,8 +82,8 @@ def render(say=print) -> bool:
     except (OSError, ValueError):
         pass
     stored.unlink(missing_ok=True)
-    for folder in ("html", ".doctrees", ".jupyter_cache"):
-        shutil.rmtree(root() / "_build" / folder, ignore_errors=True)
+    beside = root() / "_build" / "rendering"
+    shutil.rmtree(beside, ignore_errors=True)
     say("rendering the site …")
     command = [
         sys.executable,
@@ -87,6 +91,8 @@ def render(say=print) -> bool:
         "from jupyter_book.cli.main import main; main()",
         "build",
         str(root()),
+        "--path-output",
+        str(beside),
         "-W",
         "-n",
         "--keep-going",
@@ -104,5 +110,45 @@ def render(say=print) -> bool:
         raise BuildError(
             f"the site has warnings, which are errors here:\n{log or found.stdout + found.stderr}"
         )
+    _exchange(beside / "_build" / "html", site())
+    shutil.rmtree(beside, ignore_errors=True)
     stored.write_text(json.dumps({"inputs": key, "files": _rendered()}))
     return True
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Put a rendered site in the place of the old one, which a reader sees until then, in one step where Linux can."""
+    if not old.exists():
+        new.rename(old)
+        return
+    try:
+        here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+        if ctypes.CDLL(None, use_errno=True).renameat2(here, bytes(new), here, bytes(old), exchange) == 0:
+            return
+    except AttributeError:  # no such call here
+        pass
+    aside = old.with_name("html.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def alone(say=print):
+    """One build of a checkout at a time: a second one says who holds it, and waits. The kernel frees the lock."""
+    import fcntl
+
+    path = root() / "_build" / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            say(f"waiting for another build of this checkout ({handle.read().strip() or 'starting'}) …")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()}, since {time.strftime('%H:%M:%S')}")
+        handle.flush()
+        yield

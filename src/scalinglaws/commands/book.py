@@ -17,20 +17,30 @@ def register(commands) -> None:
     p.add_argument(
         "--notebooks", metavar="FOLDER", help="also write plain .ipynb files (executed and not) to FOLDER"
     )
+    p.add_argument("--freeze", action="store_true", help="store what needs external data, for readers without them")
+    p.add_argument("--cell-limit", type=int, metavar="SECONDS", help="stop a cell that takes longer (default: 4 h)")
     p.set_defaults(run=run)
 
 
 def run(options) -> int:
     """Build; exit with 1 on a failing cell, a changed verdict or a warning of the renderer."""
-    from .. import claims
+    from ..build import render
+
+    with render.alone():
+        return _build(options)
+
+
+def _build(options) -> int:
+    from .. import claims, store, stored
     from ..build import chapters, publish, render
 
     started = time.monotonic()
+    strict = options.no_missing_data or bool(os.environ.get("SCALINGLAWS_REQUIRE_DATA"))
     try:
-        executed = chapters.run_all(options.profile)
+        executed = chapters.run_all(options.profile, cell_limit=options.cell_limit or chapters.CELL_LIMIT)
+        old = [] if options.profile != "cpu" else _stored(chapters, stored, options.freeze)
         chapters.place_all(options.profile)
         records = render.write_scorecard(options.profile)
-        strict = options.no_missing_data or bool(os.environ.get("SCALINGLAWS_REQUIRE_DATA"))
         errors, notes = claims.compare(records, not strict, other_runs=options.profile == "gpu")
         rendered = render.render()
         if options.notebooks:
@@ -39,9 +49,16 @@ def run(options) -> int:
         raise UserError(
             f"{error.name} is not installed: make setup (or pip install -r requirements.lock)"
         ) from None
-    except (chapters.BuildError, claims.LedgerError) as error:
+    except (chapters.BuildError, claims.LedgerError, store.StoreError) as error:
         print(f"book: {error}", file=sys.stderr)
         return 1
+    if old and strict:
+        errors += [f"{line}; `make freeze` stores them anew" for line in old]
+    elif old:
+        print(f"stored results differ from this run ({old[0]}); `make freeze` stores them anew")
+    kept = sum("stored" in r for found in records.values() for r in found)
+    if kept:
+        print(f"{kept} claims are shown from stored results because data are missing; `make data` fetches them.")
     missing = [line for line in notes if ": not run (" in line]
     for line in notes:
         print(f"not run: {line}" if line in missing else f"other runs, other verdict: {line}")
@@ -60,3 +77,17 @@ def run(options) -> int:
         f"book: {what}, {checked} claims checked, {time.monotonic() - started:.1f} s → {render.site() / 'index.html'}"
     )
     return 0
+
+
+def _stored(chapters, stored, freeze: bool) -> list[str]:
+    """Store what chapters with all their data showed, or say how what is stored differs from it."""
+    found = []
+    for name in chapters.names():
+        now = chapters.results(name, "cpu")
+        if now is None:
+            continue
+        if freeze:
+            stored.write(name, *now)
+        else:
+            found += stored.differences(name, now[0])
+    return found
