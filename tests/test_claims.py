@@ -249,7 +249,9 @@ def test_the_books_own_ledger():
     assert len(everything) >= 40
     per_paper = Counter(c.paper for c in everything.values())
     assert set(per_paper) == {p["paper"] for p in claims.papers().values()}
-    assert all(any(y in paper for y in ("2020", "2022", "2023", "2024", "2025", "2026")) for paper in per_paper)
+    assert all(
+        any(y in paper for y in ("2020", "2022", "2023", "2024", "2025", "2026")) for paper in per_paper
+    )
     source = {p.stem: p.read_text() for p in (paths.root() / "notebooks").glob("*.md")}
     for claim in everything.values():
         assert claim.chapter in source

@@ -54,13 +54,20 @@ class Figure:
             f'<figure><img alt="{html.escape(self.alt, quote=True)}" src="data:image/svg+xml;base64,{svg}"/>'
             f"<figcaption>{html.escape(self.caption)}{mark}</figcaption></figure>"
         )
-        shown = {"text/html": inline, "text/markdown": directive(self.id, self.caption, self.alt, self.stored)}
+        shown = {
+            "text/html": inline,
+            "text/markdown": directive(self.id, self.caption, self.alt, self.stored),
+        }
         return shown, {"scalinglaws": {"figure": self.id, "caption": self.caption, "alt": self.alt}}
 
 
 def directive(id: str, caption: str, alt: str, stored: str = "") -> str:
     """The MyST source of a saved figure; the page's dark variant is added when the book is rendered."""
-    end = f"[{stored[:1].upper()}{stored[1:]}]{{.stored-mark}}" if stored else f"{{download}}`Data <figures/{id}.csv>`"
+    end = (
+        f"[{stored[:1].upper()}{stored[1:]}]{{.stored-mark}}"
+        if stored
+        else f"{{download}}`Data <figures/{id}.csv>`"
+    )
     return (
         f"```{{figure}} figures/{id}.light.svg\n---\nname: fig-{id}\nalt: {json.dumps(alt, ensure_ascii=False)}\n---\n"
         f"{caption} {end}\n```\n"

@@ -96,7 +96,9 @@ def needs(line: str, cell: str) -> None:
             datasets.fetch(name, progress=False)
         except datasets.DataMissing:
             missing.append(name)
-        if not any(e == {"name": name, "available": name not in missing} for k, e in recorded if k == "datasets"):
+        if not any(
+            e == {"name": name, "available": name not in missing} for k, e in recorded if k == "datasets"
+        ):
             record("datasets", {"name": name, "available": name not in missing})
     source = f"%%needs {line}\n{cell}"
     if not missing:

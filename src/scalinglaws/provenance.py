@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import platform
 import subprocess
@@ -12,7 +13,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from .paths import file_digest, files_read, record, root
+from .paths import digest, file_digest, files_read, record, root
 
 PACKAGES = ("numpy", "scipy", "pandas", "matplotlib", "torch")
 _started = time.monotonic()
@@ -110,8 +111,31 @@ def dependencies() -> dict[str, str]:
         getattr(m, "__file__", None) for name, m in sys.modules.items() if name.split(".")[0] == "scalinglaws"
     ]
     found = {Path(f): file_digest(Path(f)) for f in loaded if f} | files_read()
-    inside = {p.resolve(): digest for p, digest in found.items() if p.suffix != ".pyc"}
+    inside = {p.resolve(): known for p, known in found.items() if p.suffix != ".pyc"}
     return {str(p.relative_to(base)): d for p, d in sorted(inside.items()) if p.is_relative_to(base)}
+
+
+@cache
+def code_digest(module: str) -> str:
+    """A digest of a module's source and of all of this library that it imports, at any depth.
+
+    module: dotted name below the library, as in "lm.train". What a kept result depends on besides its settings.
+    """
+    package = Path(__file__).parent
+    found: dict[Path, None] = {}
+    waiting = [package.joinpath(*module.split(".")).with_suffix(".py")]
+    while waiting:
+        path = waiting.pop()
+        if path in found or not path.is_file():
+            continue
+        found[path] = None
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+                for target in (base, *(base / a.name for a in node.names)):
+                    waiting += [target.with_suffix(".py"), target / "__init__.py"]
+    parts = [f"{p.relative_to(package)} {file_digest(p)}" for p in sorted(found)]
+    return digest("\n".join(parts))
 
 
 def stamp(**extra):

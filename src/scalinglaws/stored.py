@@ -40,7 +40,9 @@ def dataset_digest(name: str) -> str:
 
 def claim_digest(id: str) -> str:
     """A ledger entry, whole."""
-    return digest(json.dumps(asdict(ledger()[id]), sort_keys=True, default=str)) if id in ledger() else "absent"
+    return (
+        digest(json.dumps(asdict(ledger()[id]), sort_keys=True, default=str)) if id in ledger() else "absent"
+    )
 
 
 def _library(files: dict[str, str]) -> dict[str, str]:
@@ -118,7 +120,15 @@ def place_figure(id: str, known: dict, folder: Path) -> None:
 # ---- freezing, and comparing ---------------------------------------------------------------------------------
 
 
-def gather(folder: Path, key: dict, source_cells: list[str], outputs: dict[str, list], needs: list[dict], parameters: dict, passport: dict) -> tuple[dict, dict[str, str]]:
+def gather(
+    folder: Path,
+    key: dict,
+    source_cells: list[str],
+    outputs: dict[str, list],
+    needs: list[dict],
+    parameters: dict,
+    passport: dict,
+) -> tuple[dict, dict[str, str]]:
     """(results, drawings) of an execution: what `freeze` writes and `differences` compares.
 
     source_cells: the chapter's code cells; outputs: those of the executed cells by digest; needs: what the

@@ -241,9 +241,7 @@ def _dependencies(work: Path) -> dict[str, str]:
     # A chapter that does not say what it used depends on everything.
     base = root()
     found = [p for folder in ("src", "data") for p in sorted((base / folder).rglob("*"))]
-    return {
-        str(p.relative_to(base)): file_digest(p) for p in found if p.is_file() and p.suffix != ".pyc"
-    }
+    return {str(p.relative_to(base)): file_digest(p) for p in found if p.is_file() and p.suffix != ".pyc"}
 
 
 def read_records(folder: Path, kind: str) -> list[dict]:
@@ -361,7 +359,9 @@ def run_all(profile: str, say=print, cell_limit: int = CELL_LIMIT) -> list[str]:
             began = time.monotonic()
             execute(name, profile, cell_limit)
             now = time.monotonic()
-            say(f"chapter {number} of {len(everything)}, {name}: {now - began:.1f} s ({now - started:.0f} s so far)")
+            say(
+                f"chapter {number} of {len(everything)}, {name}: {now - began:.1f} s ({now - started:.0f} s so far)"
+            )
             done.append(name)
         else:
             if reason := stale(name, profile):

@@ -17,8 +17,12 @@ def register(commands) -> None:
     p.add_argument(
         "--notebooks", metavar="FOLDER", help="also write plain .ipynb files (executed and not) to FOLDER"
     )
-    p.add_argument("--freeze", action="store_true", help="store what needs external data, for readers without them")
-    p.add_argument("--cell-limit", type=int, metavar="SECONDS", help="stop a cell that takes longer (default: 4 h)")
+    p.add_argument(
+        "--freeze", action="store_true", help="store what needs external data, for readers without them"
+    )
+    p.add_argument(
+        "--cell-limit", type=int, metavar="SECONDS", help="stop a cell that takes longer (default: 4 h)"
+    )
     p.set_defaults(run=run)
 
 
@@ -58,7 +62,9 @@ def _build(options) -> int:
         print(f"stored results differ from this run ({old[0]}); `make freeze` stores them anew")
     kept = sum("stored" in r for found in records.values() for r in found)
     if kept:
-        print(f"{kept} claims are shown from stored results because data are missing; `make data` fetches them.")
+        print(
+            f"{kept} claims are shown from stored results because data are missing; `make data` fetches them."
+        )
     missing = [line for line in notes if ": not run (" in line]
     for line in notes:
         print(f"not run: {line}" if line in missing else f"other runs, other verdict: {line}")

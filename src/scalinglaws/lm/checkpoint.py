@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ..provenance import code_digest
 from .store import write_whole
 from .train import Curves, Trainer
 
@@ -19,7 +20,7 @@ STATE = ("flat", "first", "second")
 
 
 class CheckpointError(Exception):
-    """A checkpoint that cannot be used: truncated, damaged, of another run or from another mode."""
+    """A checkpoint that cannot be used: truncated, damaged, of another run, another mode or other code."""
 
 
 def save(trainer: Trainer, path: Path) -> None:
@@ -32,7 +33,14 @@ def save(trainer: Trainer, path: Path) -> None:
     tensors = {k: getattr(trainer, k).cpu() for k in STATE}
     tensors |= {f"trunk.{k}": v.cpu() for k, v in trainer.trunk.items()}
     tensors["bucket_loss"] = trainer.bucket_loss + trainer._executor.losses.cpu()
-    content = encode(tensors, {"progress": json.dumps(trainer.progress()), "runs": _names(trainer)})
+    content = encode(
+        tensors,
+        {
+            "progress": json.dumps(trainer.progress()),
+            "runs": _names(trainer),
+            "code": code_digest("lm.train"),
+        },
+    )
     write_whole(path, content + hashlib.sha256(content).digest())
 
 
@@ -56,6 +64,8 @@ def load(trainer: Trainer, path: Path) -> None:
         ) from None
     if metadata.get("runs") != _names(trainer) or tensors["flat"].shape != trainer.flat.shape:
         raise CheckpointError(f"{path} belongs to another run or mode: training starts over")
+    if metadata.get("code") != code_digest("lm.train"):
+        raise CheckpointError(f"{path} was written by other code: training starts over")
     for k in STATE:
         getattr(trainer, k).copy_(tensors[k])
     trainer.trunk = {k: tensors[f"trunk.{k}"].to(trainer.device) for k in STATE if f"trunk.{k}" in tensors}

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import socket
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..paths import data_file, root
+from ..store import StoreError, write_whole
 from .config import Run
 
 RESULTS = (
@@ -30,10 +31,6 @@ RESULTS = (
 )  # fmt: skip
 PROVENANCE = ("commit", "date", "processor", "gpu", "torch", "replicas", "compiled")
 COLUMNS = ("hash", *(f.name for f in fields(Run)), *RESULTS, *PROVENANCE)
-
-
-class StoreError(Exception):
-    """A store file that cannot be read or written. One line, with the remedy."""
 
 
 class Store:
@@ -194,28 +191,6 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     write_whole(path, buffer.getvalue())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: under a temporary name, synced, renamed.
-
-    Raises StoreError when the disk is full or cannot be written; nothing half-written stays.
-    """
-    partial = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise StoreError(
-            f"cannot write {path}: {error.strerror or error}; free some space and start the sweep again, "
-            "finished runs are kept"
-        ) from None
 
 
 def _read(path: Path) -> pd.DataFrame:

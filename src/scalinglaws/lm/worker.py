@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
@@ -75,7 +76,8 @@ def _train(runs: list[Run], store: Store, device: str, compiled: bool, tick: Cal
     if path.exists():
         try:
             checkpoint.load(trainer, path)
-        except checkpoint.CheckpointError:
+        except checkpoint.CheckpointError as error:
+            print(error, file=sys.stderr)
             path.unlink()
     saved = time.monotonic()
 

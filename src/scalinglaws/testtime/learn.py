@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from ..lm import optimiser
 from ..lm.config import Run
 from ..lm.model import Layout, Transformer
+from ..store import read_tensors, tensor_bytes, write_whole
 from .world import PAD
 
 CONTEXT = 160
@@ -166,19 +167,12 @@ def fit(
 
 
 def save(path: Path, tensors: dict[str, torch.Tensor], about: dict) -> None:
-    """Weights in half precision with what they are, whole or not at all (safetensors)."""
-    from safetensors.torch import save as encode
-
-    from ..lm.store import write_whole
-
+    """Weights in half precision with what they are and a checksum, whole or not at all (safetensors)."""
     half = {k: v.to(torch.float16).contiguous() for k, v in tensors.items()}
-    write_whole(path, encode(half, metadata={"about": json.dumps(about, sort_keys=True)}))
+    write_whole(path, tensor_bytes(half, {"about": json.dumps(about, sort_keys=True)}))
 
 
 def load(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """What `save` wrote: weights as float32, and the description. Raises FileNotFoundError."""
-    from safetensors import safe_open
-
-    with safe_open(str(path), framework="pt") as file:
-        about = json.loads(file.metadata()["about"])
-        return {k: file.get_tensor(k).float() for k in file.keys()}, about  # noqa: SIM118
+    """What `save` wrote: weights as float32, and the description. Raises FileNotFoundError, StoreError if damaged."""
+    tensors, metadata = read_tensors(path)
+    return {k: v.float() for k, v in tensors.items()}, json.loads(metadata["about"])

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import json
 import pickle
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
-from ..lm.store import StoreError, write_whole
 from ..paths import data_file, root
-from ..provenance import commit, gpu, hardware, packages
+from ..provenance import code_digest, commit, gpu, hardware, packages
+from ..store import StoreError, check_writable, read_table, table_bytes, write_whole
 
 KINDS = ("samples", "scores", "searches", "chains", "verifiers")
 """The tables that are packed for the book."""
@@ -41,17 +39,17 @@ class Shelf:
         self.folder = Path(folder) if folder else root() / "_build" / room / profile
         self.asked: set[Path] = set()
         self._inner = 0.0
-        self.salt = source(room) if profile == "smoke" else ""
+        self.salt = code_digest(f"{room}.study") if profile == "smoke" else ""
 
     def table(self, kind: str, about: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """The table that `about` describes, made and stored if it is not there."""
-        path = self._obtain(kind, about, ".parquet", lambda: _encode(make()))
-        return pd.read_parquet(path)
+        """The table that `about` describes, made and stored if it is not there or damaged."""
+        return self._obtain(kind, about, ".parquet", lambda: table_bytes(make()), read_table)
 
     def piece(self, kind: str, about: dict, make: Callable[[], object]):
-        """Any other piece (a model, labels), pickled: read back by this program only."""
-        path = self._obtain(kind, about, ".pickle", lambda: pickle.dumps(make(), protocol=5))
-        return pickle.loads(path.read_bytes())
+        """Any other piece (a model, labels), pickled with a checksum: read back by this program only."""
+        return self._obtain(
+            kind, about, ".pickle", lambda: _sealed(pickle.dumps(make(), protocol=5)), _unsealed
+        )
 
     def has(self, kind: str, about: dict) -> bool:
         """Whether the piece is there."""
@@ -61,13 +59,20 @@ class Shelf:
         text = json.dumps(about, sort_keys=True) + self.salt
         return self.folder / kind / (hashlib.sha256(text.encode()).hexdigest()[:16] + end)
 
-    def _obtain(self, kind: str, about: dict, end: str, make: Callable[[], bytes]) -> Path:
+    def _obtain(
+        self, kind: str, about: dict, end: str, make: Callable[[], bytes], read: Callable[[Path], object]
+    ):
+        """The piece, read and checked; a damaged one is set aside as NAME.damaged and made again."""
         path = self._path(kind, about, end)
         self.asked.add(path)
         if path.is_file():
-            return path
+            try:
+                return read(path)
+            except StoreError:
+                path.replace(path.with_suffix(".damaged"))
         with self._held(path) as mine:
             if mine:
+                check_writable(path.parent)  # before the hours, not after
                 outer, self._inner, started = self._inner, 0.0, time.monotonic()
                 content = make()
                 took = time.monotonic() - started
@@ -81,7 +86,7 @@ class Shelf:
                 }
                 write_whole(path.with_suffix(".json"), json.dumps(note).encode())
                 write_whole(path, content)
-        return path
+        return read(path)
 
     @contextmanager
     def _held(self, path: Path) -> Iterator[bool]:
@@ -98,7 +103,7 @@ class Shelf:
 
     def whole(self, kind: str) -> pd.DataFrame:
         """All pieces of a kind that were asked for, as one table: what older plans left behind stays out."""
-        parts = [pd.read_parquet(p) for p in sorted(self.asked) if p.parent.name == kind and p.is_file()]
+        parts = [read_table(p) for p in sorted(self.asked) if p.parent.name == kind and p.is_file()]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
     def pack(self, folder: Path | None = None) -> list[Path]:
@@ -109,9 +114,9 @@ class Shelf:
             table = self.whole(kind)
             if len(table):
                 written.append(folder / f"{kind}-{self.profile}.parquet")
-                write_whole(written[-1], _encode(table))
+                write_whole(written[-1], table_bytes(table))
         written.append(folder / f"pieces-{self.profile}.parquet")
-        write_whole(written[-1], _encode(self.notes()))
+        write_whole(written[-1], table_bytes(self.notes()))
         return written
 
 
@@ -123,15 +128,7 @@ def packed(kind: str, profile: str, room: str = "testtime", command: str = "test
             f"no stored table data/{room}/{path.name}: make it with "
             f"`python -m scalinglaws {command} --study {profile}`"
         )
-    return pd.read_parquet(path)
-
-
-@cache
-def source(room: str) -> str:
-    """A digest of the code of a room and of this one."""
-    here = Path(__file__).parent
-    files = sorted({*here.glob("*.py"), *(here.parent / room).glob("*.py")})
-    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
+    return read_table(path)
 
 
 def provenance() -> dict[str, str]:
@@ -145,7 +142,13 @@ def provenance() -> dict[str, str]:
     }
 
 
-def _encode(frame: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False, compression="zstd", compression_level=19)
-    return buffer.getvalue()
+def _sealed(content: bytes) -> bytes:
+    return content + hashlib.sha256(content).digest()
+
+
+def _unsealed(path: Path):
+    whole = path.read_bytes()
+    content, digest = whole[:-32], whole[-32:]
+    if hashlib.sha256(content).digest() != digest:
+        raise StoreError(f"{path} is damaged: delete it; it is made again")
+    return pickle.loads(content)
