@@ -137,8 +137,9 @@ def test_prose_is_no_reason_to_run_and_reaches_the_page(executed):
     run(executed, "from scalinglaws.build import chapters; chapters.place('small', 'cpu')")
     page = nbformat.read(executed / "book" / "chapters" / "small.ipynb", 4)
     assert "Another sentence" in page.cells[0].source
-    assert page.cells[1].source == "x = 2  # a parameter"
-    assert any("record/text/plain" in str(o) for o in page.cells[2].outputs)
+    assert "make data DATASET=absent" in page.cells[1].source  # what is missing is said once, below the title
+    assert page.cells[2].source == "x = 2  # a parameter"
+    assert any("record/text/plain" in str(o) for o in page.cells[3].outputs)
     assert "papermill" not in json.dumps(page.metadata)
     first = (executed / "book" / "chapters" / "small.ipynb").read_bytes()
     run(executed, "from scalinglaws.build import chapters; chapters.place('small', 'cpu')")

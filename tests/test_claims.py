@@ -218,7 +218,7 @@ def test_no_direction_of_the_books_ledger_is_a_threshold():
 @pytest.mark.parametrize(
     ("value", "interval", "text"),
     [
-        (7.31904e10, (5.754e10, 9.857e10), "73 B (58 to 99 B)"),
+        (7.31904e10, (5.754e10, 9.857e10), "73 B (58 B to 99 B)"),
         (5.76e23, None, "5.760×10²³"),
         (0.5142, (0.4974, 0.5268), "0.514 (0.497 to 0.527)"),
         (-0.2, (-0.31, -0.09), "−0.20 (−0.31 to −0.09)"),

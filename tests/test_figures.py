@@ -38,7 +38,8 @@ def test_show_writes_both_modes_data_and_passport(folder):
     facts = json.loads((folder / "a-line.json").read_text())
     assert {"commit", "date", "hardware", "profile", "packages"} <= facts.keys()
     assert facts["plot"] == "test_figures.plot"
-    bundle = shown._repr_mimebundle_()
+    bundle, about = shown._repr_mimebundle_()
+    assert about == {"scalinglaws": {"figure": "a-line", "caption": shown.caption, "alt": shown.alt}}
     assert 'name: fig-a-line\nalt: "One line."' in bundle["text/markdown"]
     assert "Data <figures/a-line.csv>" in bundle["text/markdown"]
     assert 'alt="One line."' in bundle["text/html"]
