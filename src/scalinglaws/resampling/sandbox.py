@@ -238,7 +238,10 @@ class Sandbox:
         else:
             values[-1:] = [None] * len(values[-1:])
             if status in (None, "finished"):
-                killed = code_ in (-signal.SIGKILL, -signal.SIGXCPU)  # by its limit on processor time, or by us
+                killed = code_ in (
+                    -signal.SIGKILL,
+                    -signal.SIGXCPU,
+                )  # by its limit on processor time, or by us
                 status = "timeout" if killed else "crashed" if code_ < 0 else "exited"
         if status in ("garbled", "flooded"):
             values, errors = [None] * len(tests), [None] * len(tests)
