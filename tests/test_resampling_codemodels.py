@@ -14,7 +14,7 @@ import pytest
 from scalinglaws import commands, datasets
 from scalinglaws.__main__ import main
 from scalinglaws.commands import resample
-from scalinglaws.resampling import codemodels, contained, estimators, evalplus, sandbox
+from scalinglaws.resampling import codemodels, estimators, evalplus, plain, sandbox
 from scalinglaws.resampling.evalplus import program, same
 from scalinglaws.resampling.sandbox import Sandbox
 from test_testtime_open import tiny  # noqa: F401
@@ -229,7 +229,7 @@ def test_no_program_is_told(code):
 
 
 def test_mbpp_inputs_have_the_types_of_mbpp(tasks):
-    arguments = lambda name, i=0: contained.decode(json.loads(tasks[name].tests[i]))
+    arguments = lambda name, i=0: plain.decode(json.loads(tasks[name].tests[i]))
     assert arguments("Mbpp/2") == [(3, 4, 5, 6), (5, 7, 4, 10)]
     assert arguments("Mbpp/63")[0][0] == (3, 5)
     assert arguments("Mbpp/124") == [0.0, 1j]

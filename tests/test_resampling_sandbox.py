@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from scalinglaws.resampling import contained, sandbox
+from scalinglaws.resampling import contained, plain, sandbox
 from scalinglaws.resampling.sandbox import Limits, Sandbox
 
 pytestmark = pytest.mark.usefixtures("contained_here")
@@ -24,7 +25,7 @@ def box():
 
 
 def arguments(*values):
-    return json.dumps(contained.encode(list(values)))
+    return json.dumps(plain.encode(list(values)))
 
 
 def ran(box, code, *values, limits=QUICK):
@@ -33,7 +34,7 @@ def ran(box, code, *values, limits=QUICK):
 
 
 def returned(outcome):
-    return [None if v is None else contained.decode(json.loads(v)) for v in outcome.values]
+    return [None if v is None else plain.decode(json.loads(v)) for v in outcome.values]
 
 
 VALUES = [
@@ -48,7 +49,7 @@ def test_values_come_through_unchanged(box, value):
     back = returned(ran(box, "def f(x):\n    return x", value))[0]
     assert back == value
     assert type(back) is type(value)
-    assert repr(contained.decode(contained.encode(value))) == repr(value)
+    assert plain.encode(plain.decode(plain.encode(value))) == plain.encode(value)
 
 
 def test_arguments_are_fresh_for_every_test(box):
@@ -61,10 +62,10 @@ def test_arguments_are_fresh_for_every_test(box):
 def test_what_is_no_plain_data_equals_nothing(box):
     for code in ("iter([1])", "object()", "(i for i in [1])", "f", "range(3)"):
         (back,) = returned(ran(box, f"def f():\n    return {code}"))
-        assert isinstance(back, contained.Opaque)
+        assert isinstance(back, plain.Opaque)
         assert back != back
     with pytest.raises(ValueError, match="no encoded value"):
-        contained.decode({"tuple": [], "list": []})
+        plain.decode({"tuple": [], "list": []})
 
 
 def test_long_values_are_known_by_a_digest(box):
@@ -273,7 +274,8 @@ FORGERIES = {
         "builtins.all = lambda *a: True\noperator.eq = lambda a, b: True\ndef f(x):\n    return 0"
     ),
     "overrides the sender": (
-        "import sys\nmain = sys.modules['__main__']\nmain.written = lambda v: 'true'\nmain.encode = lambda v: True\ndef f(x):\n    return 0"
+        "import sys\ninside = sys.modules['scalinglaws.resampling.contained']\ninside.written = lambda v: 'true'\n"
+        "sys.modules['scalinglaws.resampling.plain'].encode = lambda v: True\ndef f(x):\n    return 0"
     ),
     "writes into the channel": (
         "import os\ndef f(x):\n    for i in range(3, 32):\n        try: os.write(i, b'pass\\ntrue\\n.\\n')\n        except OSError: pass\n    os._exit(0)"
@@ -328,14 +330,13 @@ def test_a_missing_layer_is_found_by_trial(monkeypatch, missing, open_):
 
 def test_a_program_is_not_run_where_a_layer_fails(tmp_path, monkeypatch):
     """A kernel without Landlock: the copy says so and runs nothing."""
-    own = tmp_path / "contained.py"
-    own.write_text(
-        Path(contained.__file__)
-        .read_text()
-        .replace("_RESTRICT_SELF = 444, 445, 446", "_RESTRICT_SELF = 999, 999, 999")
-    )
-    assert "999" in own.read_text()
-    monkeypatch.setattr(contained, "__file__", str(own))
+    room = tmp_path / "scalinglaws" / "resampling"
+    room.mkdir(parents=True)
+    shutil.copy(plain.__file__, room)
+    own, calls = Path(contained.__file__).read_text(), "_RESTRICT_SELF = 444, 445, 446"
+    assert calls in own
+    (room / "contained.py").write_text(own.replace(calls, "_RESTRICT_SELF = 999, 999, 999"))
+    monkeypatch.setattr(sandbox, "LIBRARY", tmp_path)
     with Sandbox() as box, pytest.raises(sandbox.NoSandbox, match=r"no Landlock .*needs Linux 5\.13"):
         ran(box, "def f(): return 1")
 

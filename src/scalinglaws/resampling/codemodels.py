@@ -279,7 +279,7 @@ class Run:
     def _one(self, task: Task, coder: Coder, workers: int) -> dict:
         s = self.settings
         try:
-            with Sandbox() as box:  # of its own: no other program's process ever held the answers
+            with Sandbox() as box:
                 task = evalplus.with_answers(task, box, REFERENCE)
         except Unsound as error:
             return {"left_out": str(error)}

@@ -1,115 +1,41 @@
-"""The inside of the sandbox: a small server that forks once a program, locks the copy in, and runs it there.
+"""The inside of the sandbox: a zygote that forks a process for each program; the process locks itself in and answers.
 
-Run as a script by `sandbox`, with the standard library only. A copy gives up everything before it meets
-the program: other file descriptors, files (Landlock), system calls that are not on a short list (seccomp: no
-network, no processes or threads, no writing, no signals to others), memory and time (limits). It is given
-inputs and sends back what the program returned, as plain data; what would be right it never learns.
+Imported by `sandbox` in a process of its own, with the standard library only. The zygote sees no program, input
+or answer: it hands each process a socket and tells how the process ended. The process gives up everything but that socket
+(other descriptors, files by Landlock, system calls that are not on a short list by seccomp: no network, no
+processes or threads, no writing, no signals to others; memory and time by limits), says so, and only then is
+sent a program, and one input at a time, each after the answer to the one before.
 """
 
 from __future__ import annotations
 
+import ast
 import ctypes
-import hashlib
+import gc
 import json
 import os
-import re
 import resource
 import select
 import signal
+import socket
 import struct
 import sys
 import sysconfig
-import time
 import types
+from collections.abc import Iterable
+
+from .plain import decode, name_of, written
 
 LAYERS = ("limits", "files", "calls")
 """What a program is locked in with: resource limits, Landlock, seccomp."""
-LONGEST = 2**16
-PLAIN = (bool, int, float, str, type(None))
+QUESTION = struct.Struct("!8sI")
+"""Before a question: its number, drawn at random, and the bytes that follow."""
+ANSWER = struct.Struct("!8scI")
+"""Before an answer: the number of its question, a letter, and the bytes that follow."""
 
 
 class NotContained(Exception):
     """A layer that this machine does not have."""
-
-
-def encode(value) -> object:
-    """Plain data as JSON: collections other than lists as {kind: …}; anything else as {"object": its type's name}.
-
-    Subclasses count as the built-in type they extend, read by that type's own methods, so that an object that
-    claims to equal everything is only what it holds. Sets and dictionaries come in a fixed order.
-    """
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, int):
-        value = int.__add__(value, 0)
-        return value if abs(value) < 2**63 else {"int": hex(value)}
-    if isinstance(value, float):
-        return float.__pos__(value)
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, complex):
-        return {"complex": [complex.__pos__(value).real, complex.__pos__(value).imag]}
-    if isinstance(value, bytes):
-        return {"bytes": bytes.hex(value)}
-    if isinstance(value, list):
-        return [encode(v) for v in list.__iter__(value)]
-    if isinstance(value, tuple):
-        return {"tuple": [encode(v) for v in tuple.__iter__(value)]}
-    if isinstance(value, dict):
-        pairs = [[encode(k), encode(v)] for k, v in dict.items(value)]
-        return {"dict": sorted(pairs, key=json.dumps)}
-    for kind in (set, frozenset):
-        if isinstance(value, kind):
-            return {"set": sorted((encode(v) for v in kind.__iter__(value)), key=json.dumps)}
-    return {"object": type(value).__name__[:80]}
-
-
-def written(value) -> str:
-    """`encode` as text. Beyond 64 KiB only its digest, whole numbers written alike: such values are equal or not."""
-    text = json.dumps(encode(value), separators=(",", ":"))
-    if len(text) <= LONGEST:
-        return text
-    if not isinstance(value, str):
-        text = re.sub(r"(?<=\d)\.0(?=[],}]|$)", "", text)
-    return json.dumps({"digest": hashlib.sha256(text.encode()).hexdigest()})
-
-
-def decode(data):
-    """The value that `encode` was given; an `Opaque` for what was no plain data. Raises ValueError or TypeError."""
-    if isinstance(data, PLAIN):
-        return data
-    if isinstance(data, list):
-        return [decode(d) for d in data]
-    if not isinstance(data, dict) or len(data) != 1:
-        raise ValueError("no encoded value")
-    ((kind, inner),) = data.items()
-    if kind == "int":
-        return int(inner, 16)
-    if kind == "complex":
-        return complex(*map(float, inner))
-    if kind == "bytes":
-        return bytes.fromhex(inner)
-    if kind == "tuple":
-        return tuple(decode(d) for d in inner)
-    if kind == "dict":
-        return {decode(k): decode(v) for k, v in inner}
-    if kind == "set":
-        return {decode(d) for d in inner}
-    if kind in ("object", "digest"):
-        return Opaque(str(inner))
-    raise ValueError("no encoded value")
-
-
-class Opaque:
-    """What a program returned that is no plain data: known by its type's name, equal to nothing."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    __hash__ = None
-
-    def __eq__(self, other) -> bool:
-        return False
 
 
 # ---- layers -----------------------------------------------------------------------------------------------
@@ -235,8 +161,8 @@ def fence_calls() -> None:
         raise NotContained(f"no seccomp filter ({error.strerror})") from None
 
 
-def lock_in(layers, limits: dict, keep: int) -> None:
-    """Give up everything but the descriptor `keep` and an empty standard input and output. Raises NotContained."""
+def lock_in(layers: Iterable[str], limits: dict, keep: set[int]) -> None:
+    """Give up everything but the descriptors `keep` and an empty standard input and output. Raises NotContained."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     os.chdir("/")
@@ -244,8 +170,8 @@ def lock_in(layers, limits: dict, keep: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(nothing, standard)
-    os.closerange(3, keep)
-    os.closerange(keep + 1, 1 << 16)
+    for before, after in zip([2, *sorted(keep)], [*sorted(keep), 1 << 16], strict=True):
+        os.closerange(before + 1, after)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     if "files" in layers:
         fence_files()
@@ -255,130 +181,129 @@ def lock_in(layers, limits: dict, keep: int) -> None:
         fence_calls()
 
 
-def perform(code: str, entry: str, tests: list[str], tell) -> None:
-    """Define the program, call its function on each test's arguments (decoded afresh each time), tell what comes.
-
-    One line each: "d" defined or "u" + error; then "v" + JSON of the value or "e" + error; "." at the end.
-    """
-    import random
-
-    random.seed(0)
-    module = types.ModuleType("program")
-    sys.modules["program"] = module
-    try:
-        exec(compile(code, "program", "exec"), module.__dict__)
-        function = module.__dict__[entry]
-    except BaseException as error:
-        tell("u" + type(error).__name__[:80])
-        return
-    tell("d")
-    for test in tests:
-        try:
-            arguments = decode(json.loads(test))
-            value = written(function(*arguments))
-        except BaseException as error:
-            tell("e" + type(error).__name__[:80])
-        else:
-            tell("v" + value)
-    tell(".")
+# ---- a program's process ----------------------------------------------------------------------------------
 
 
-def _child(request: dict, layers, result: int) -> None:
-    def tell(text: str) -> None:
-        left = (text + "\n").encode("ascii", "replace")
-        while left:
-            left = left[os.write(result, left) :]
-
-    try:
-        lock_in(layers, request, result)
-        if os.getppid() != request["server"]:
-            os._exit(0)  # it died before this process was bound to it
-    except (NotContained, OSError) as error:
-        tell("!" + str(error))
-        os._exit(0)
-    try:
-        perform(request["code"], request["entry"], request["tests"], tell)
-    finally:
-        os._exit(0)
-
-
-def _watch(pid: int, source: int, request: dict) -> tuple[dict, bytes]:
-    """Read what the copy sends until it ends, floods or is out of time, then make sure that it is dead."""
-    started, got, status = time.monotonic(), bytearray(), "ended"
-    poller = select.poll()
-    poller.register(source, select.POLLIN)
-    poller.register(0, 0)  # the one who asked has gone: POLLHUP
-    while True:
-        left = started + request["wall"] - time.monotonic()
-        events = poller.poll(max(0, left) * 1000) if left > 0 else []
-        if left <= 0:
-            status = "timeout"
-            break
-        if any(handle == 0 for handle, _ in events):
-            os.kill(pid, signal.SIGKILL)
-            os._exit(0)
-        if not events:
-            continue
-        piece = os.read(source, 65536)
-        if not piece:
-            break
-        got += piece
-        if len(got) > request["output"]:
-            status = "flooded"
-            break
-    # a copy that only closed its descriptor gets the rest of its time, as a sleeping one does
-    _, code, usage = _reap(pid, started + request["wall"] if status == "ended" else 0.0)
-    seconds = usage.ru_utime + usage.ru_stime
-    killed = os.WTERMSIG(code) if os.WIFSIGNALED(code) else 0
-    if status == "ended" and killed in (signal.SIGKILL, signal.SIGXCPU):
-        status = "timeout"  # by the limit on processor time, or by `_reap`
-    elif status == "ended" and killed:
-        status = "crashed"
-    return {"status": status, "signal": killed, "seconds": seconds}, bytes(got[: request["output"]])
-
-
-def _reap(pid: int, until: float):
-    while time.monotonic() < until:
-        found = os.wait4(pid, os.WNOHANG)
-        if found[0]:
-            return found
-        time.sleep(0.002)
-    os.kill(pid, signal.SIGKILL)
-    return os.wait4(pid, 0)
-
-
-def _exactly(count: int) -> bytes:
+def _exactly(channel: int, count: int) -> bytes:
     parts = []
     while count:
-        part = os.read(0, min(count, 1 << 20))
+        part = os.read(channel, count)
         if not part:
-            os._exit(0)
+            raise EOFError
         parts.append(part)
         count -= len(part)
     return b"".join(parts)
 
 
-def _send(content: bytes) -> None:
-    while content:
-        content = content[os.write(1, content) :]
+def _hear(channel: int) -> tuple[bytes, bytes]:
+    number, size = QUESTION.unpack(_exactly(channel, QUESTION.size))
+    return number, _exactly(channel, size)
 
 
-def serve(layers) -> None:
-    """Answer requests (length, JSON) with (length, JSON of the outcome, length, what was sent) until nobody asks."""
-    _import_what_programs_use()
+def _say(channel: int, number: bytes, letter: bytes, text: str = "") -> None:
+    left = text.encode("ascii", "replace")
+    left = ANSWER.pack(number, letter, len(left)) + left
+    while left:
+        left = left[os.write(channel, left) :]
+
+
+def compiled(code: str) -> types.CodeType:
+    """A program without its positions in the text: programs of equal syntax trees do the same."""
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if hasattr(node, "lineno"):
+            node.lineno = node.end_lineno = 1
+            node.col_offset = node.end_col_offset = 0
+    return compile(tree, "program", "exec")
+
+
+def converse(channel: int) -> None:
+    """Define the program that comes first, then call its function on what is asked, until the question is empty.
+
+    Answers: "d" defined, or "u" with an error; then "v" with the value or "e" with an error for each question;
+    "." at the end. Arguments and value are gone before the answer is given.
+    """
+    import random
+
+    number, asked = _hear(channel)
+    asked = json.loads(asked)
+    random.seed(0)
+    module = types.ModuleType("program")
+    sys.modules["program"] = module
+    try:
+        exec(compiled(asked["code"]), module.__dict__)
+        function = module.__dict__[asked["entry"]]
+    except BaseException as error:
+        return _say(channel, number, b"u", name_of(error))
+    _say(channel, number, b"d")
     while True:
-        (size,) = struct.unpack(">I", _exactly(4))
-        request = json.loads(_exactly(size))
-        (source, result), request["server"] = os.pipe(), os.getpid()
+        number, test = _hear(channel)
+        if not test:
+            return _say(channel, number, b".")
+        try:
+            letter, text = b"v", written(function(*decode(json.loads(test))))
+        except BaseException as error:
+            letter, text = b"e", name_of(error)
+        _say(channel, number, letter, text)
+
+
+def _child(channel: int, control: int, layers: Iterable[str], limits: dict, zygote: int) -> None:
+    """Lock in, tell the judge on `control`, give that up too, and only then meet a program. Never returns."""
+    code = 1
+    try:
+        try:
+            lock_in(layers, limits, {channel, control})
+        except (NotContained, OSError) as error:
+            os.write(control, str(error).encode()[:200])
+            return
+        if os.getppid() != zygote:
+            return  # it died before this process was bound to it
+        os.write(control, b"locked")
+        os.close(control)
+        converse(channel)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+# ---- the zygote -------------------------------------------------------------------------------------------
+
+
+def serve(layers: Iterable[str]) -> None:
+    """Fork a process for each socket that comes over standard input with limits (JSON); tell how each ended.
+
+    What a process must never know is never here: it goes through the socket, which is not read here.
+    """
+    _import_what_programs_use()
+    gc.freeze()
+    control, zygote = socket.socket(fileno=os.dup(0)), os.getpid()
+    while True:
+        limits, handles, _, _ = socket.recv_fds(control, 4096, 1)
+        if not limits:
+            return
+        if not handles:
+            continue  # to end a process that has ended by itself
         pid = os.fork()
         if not pid:
-            os.close(source)
-            _child(request, layers, result)
-        os.close(result)
-        outcome, sent = _watch(pid, source, request)
-        os.close(source)
-        head = json.dumps(outcome).encode()
-        _send(struct.pack(">I", len(head)) + head + struct.pack(">I", len(sent)) + sent)
+            _child(handles[0], control.fileno(), layers, json.loads(limits), zygote)
+        os.close(handles[0])
+        control.send(_ending(pid, control))
+
+
+def _ending(pid: int, control: socket.socket) -> bytes:
+    """Wait until a process ends, or end it when told to (or when nobody is there to tell)."""
+    process, poller = os.pidfd_open(pid), select.poll()
+    poller.register(process, select.POLLIN)
+    poller.register(control, select.POLLIN)
+    while process not in (ready := [handle for handle, _ in poller.poll()]):
+        if ready:
+            os.kill(pid, signal.SIGKILL)
+            if not control.recv(16):
+                os._exit(0)
+    os.close(process)
+    _, code, usage = os.wait4(pid, 0)
+    seconds = usage.ru_utime + usage.ru_stime
+    return json.dumps({"code": os.waitstatus_to_exitcode(code), "seconds": seconds}).encode()
 
 
 def _import_what_programs_use() -> None:
@@ -392,7 +317,3 @@ def _import_what_programs_use() -> None:
         "textwrap", "threading", "traceback", "typing", "unicodedata", "zlib",
     ):  # fmt: skip
         importlib.import_module(name)
-
-
-if __name__ == "__main__":
-    serve(sys.argv[1].split(","))

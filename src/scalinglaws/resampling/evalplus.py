@@ -8,8 +8,8 @@ lies within it: 10⁻⁶ unless the task says otherwise, and a relative 10⁻⁷
 Judged by rules of their own, as EvalPlus does: HumanEval/32 (any zero of the polynomial); Mbpp/2, 7, 111, 140, 232,
 579, 769 (as sets); Mbpp/737, 787, 794 (found or not); Mbpp/558 and 581 (a second reading of the question is right too).
 
-Unlike EvalPlus: no third-party modules; an object that is no plain data is never right, and one that extends a
-built-in type counts as its contents; NaN equals NaN; values of more than 64 KiB have no tolerance; one allowance
+Unlike EvalPlus: no third-party modules; what is, or holds, an object that is no plain data is never right (a match of
+a regular expression is its span), and one that extends a built-in type counts as its contents; NaN equals NaN; values of more than 64 KiB have no tolerance; one allowance
 of processor time for all tests of a program. Left out where the reference solution needs too much of it or of
 memory, as Mbpp/255 and 599 do (`Unsound` says so at run time).
 """
@@ -23,14 +23,14 @@ import math
 import re
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
 from ..datasets import fetch
-from .contained import decode, encode
+from .plain import Opaque, decode, encode
 from .sandbox import Limits, Outcome, Sandbox
 
 FILES = {"humanevalplus": "HumanEvalPlus-v0.1.10.jsonl.gz", "mbppplus": "MbppPlus-v0.2.0.jsonl.gz"}
@@ -152,18 +152,32 @@ def program(task: Task, text: str, chat: bool) -> str:
         ends = [text.find(stop) for stop in STOPS[task.set]]
         text = text[: min((e for e in ends if e >= 0), default=len(text))]
         return opening(task) + text if task.set == "humanevalplus" else _definitions(text, task)
-    blocks = re.findall(r"```[^\n`]*\n(.*?)(?:^\s*```|\Z)", text, re.S | re.M)
-    asked = re.compile(rf"^\s*def {re.escape(task.entry)}\b", re.M)
-    for block in blocks:
+    asked = re.compile(rf"^[^\S\n]*def {re.escape(task.entry)}\b", re.M)
+    for block in _blocks(text):
         if asked.search(block):
             return task.opening + _definitions(textwrap.dedent(block), task)
     first = re.search(r"^(?:def |class |import \w|from [\w.]+ import |@\w)", text, re.M)
     return task.opening + _definitions(text[first.start() :] if first else text, task)
 
 
+def _blocks(text: str) -> Iterator[str]:
+    """What stands between fences, from a line that ends with ``` and a language to one that begins with ```."""
+    block: list[str] | None = None
+    for line in text.split("\n"):
+        if block is None:
+            block = [] if re.search(r"```[^`]*$", line) else None
+        elif line.lstrip().startswith("```"):
+            yield "\n".join([*block, ""])
+            block = None
+        else:
+            block.append(line)
+    if block:
+        yield "\n".join(block)
+
+
 def _definitions(text: str, task: Task) -> str:
     """Up to the first line after the function that is neither indented nor another definition: examples, prose."""
-    lines, inside = text.splitlines(), False
+    lines, inside = text.split("\n"), False
     for i, line in enumerate(lines):
         if (
             inside
@@ -196,7 +210,7 @@ def parse(code: str, entry: str) -> Parsed | None:
             if isinstance(node, ast.FunctionDef) and node.name == entry:
                 count = sum(1 for _ in ast.walk(node))
                 return Parsed(code, ast.dump(tree), count - 2 * (ast.get_docstring(node) is not None))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except Exception:  # the parser, too, meets text of unknown origin: whatever it says, this is no program
         pass
     return None
 
@@ -209,7 +223,7 @@ class Unsound(Exception):
 
 
 def with_answers(task: Task, box: Sandbox, limits: Limits) -> Task:
-    """The task with what the reference solution returns. `box` must not meet other programs. Raises Unsound."""
+    """The task with what the reference solution returns. Raises Unsound."""
     found = box.run(task.reference, task.entry, list(task.tests), limits)
     if found.status != "finished" or None in found.values:
         wrong = sorted({e for e in found.errors if e})
@@ -222,7 +236,7 @@ def with_answers(task: Task, box: Sandbox, limits: Limits) -> Task:
 
 
 def passed(task: Task, found: Outcome) -> np.ndarray:
-    """Which tests [tests] a program passes."""
+    """Which tests [tests] a program passes. An answer counts once the program came back for more, or ended well."""
     return np.array([v is not None and _right(task, i, v) for i, v in enumerate(found.values)], bool)
 
 
@@ -230,18 +244,20 @@ def _right(task: Task, i: int, value: str, by_text: bool = True) -> bool:
     expected = task.expected[i]
     if by_text and value == expected:
         return True
-    # much longer than the answer is no answer; reading it would only cost time
-    if len(value) > 16 * len(expected) + 4096:
+    # much longer than the answer, or of many more parts, is no answer; reading it would only cost time
+    if len(value) > 16 * len(expected) + 4096 or value.count(",") > 4 * expected.count(",") + 400:
         return False
     try:
         given, wanted = decode(json.loads(value)), decode(json.loads(expected))
+        if isinstance(given, Opaque):
+            return False
         rule = _RULES.get(task.name)
         return bool(
             rule(decode(json.loads(task.tests[i])), given, wanted, task)
             if rule
             else same(given, wanted, task.tolerance)
         )
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError):
+    except Exception:  # made of what a program sent: nothing in it may end the judge's work
         return False
 
 
