@@ -21,8 +21,23 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_configure(config):
+    """The one marker of our own."""
+    config.addinivalue_line("markers", "long: whole studies, kills, builds, browser, Slurm; run with ALL=1")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave the long tests out of `make test`, which sets SCALINGLAWS_SHORT; `make test ALL=1` runs everything."""
+    if os.environ.get("SCALINGLAWS_SHORT"):
+        config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("long")])
+        items[:] = [i for i in items if not i.get_closest_marker("long")]
+
+
 def pytest_terminal_summary(terminalreporter):
-    """Skipped tests are named at the end, so that nobody takes them for passed."""
+    """What was left out or skipped is named at the end, so that nobody takes it for passed."""
+    if os.environ.get("SCALINGLAWS_SHORT"):
+        terminalreporter.section("left out: long tests (studies, kills, builds, browser, Slurm)", sep="=")
+        terminalreporter.write_line("`make test ALL=1` runs them too, and asks for coverage")
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
         terminalreporter.section(f"NOT RUN: {len(skipped)} tests", sep="!", red=True, bold=True)

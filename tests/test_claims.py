@@ -260,3 +260,43 @@ def test_the_books_own_ledger():
         assert source[claim.chapter].count(literal) == 1, claim.id
     bib = (paths.root() / "book" / "references.bib").read_text()
     assert all(f"{{{p['cite']}," in bib for p in claims.papers().values())
+
+
+def test_a_digest_of_code_changes_with_everything_below_it(tmp_path):
+    import shutil
+    import subprocess
+    import sys
+
+    from scalinglaws.paths import root
+
+    shutil.copytree(
+        root() / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+    )
+    command = [
+        sys.executable,
+        "-c",
+        "from scalinglaws.provenance import code_digest as d; print(d('lm.train'), d('testtime.study'))",
+    ]
+
+    def digests():
+        found = subprocess.run(
+            command,
+            env={"PYTHONPATH": str(tmp_path / "src"), "SCALINGLAWS_ROOT": str(root())},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return found.stdout.split()
+
+    before = digests()
+    changes = {
+        "lm/model.py": (True, True),
+        "testtime/search.py": (False, True),
+        "plots/kaplan.py": (False, False),
+    }
+    for name, changed in changes.items():
+        path = tmp_path / "src" / "scalinglaws" / name
+        text = path.read_text()
+        path.write_text(text + "\n# changed\n")
+        assert tuple(a != b for a, b in zip(before, digests(), strict=True)) == changed, name
+        path.write_text(text)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -471,3 +472,53 @@ def test_fit_reads_the_cooldowns_of_a_stored_trunk(tmp_path, result, capsys):
     assert found["n"] == 20
     assert found["params"]["E"] == pytest.approx(1.5, abs=1e-3)
     assert found["params"]["alpha"] == pytest.approx(0.3, abs=1e-3)
+
+
+def test_kept_files_notice_one_flipped_bit_in_their_data(tmp_path):
+    import torch
+
+    from scalinglaws import store
+
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=500), "name": ["a", "b"] * 250})
+    kept = {
+        "t.parquet": (store.table_bytes(frame), lambda p: store.read_table(p).equals(frame)),
+        "m.safetensors": (
+            store.tensor_bytes({"w": torch.arange(300.0)}, {"about": "{}"}),
+            lambda p: torch.equal(store.read_tensors(p)[0]["w"], torch.arange(300.0)),
+        ),
+    }
+    for name, (content, same) in kept.items():
+        path = tmp_path / name
+        store.write_whole(path, content)
+        assert same(path)
+        noticed = 0
+        footer = int.from_bytes(content[-8:-4], "little") + 8 if name.endswith("parquet") else 0
+        for position in rng.integers(0, len(content) - footer, 60):  # Parquet's footer has no checksum
+            damaged = bytearray(content)
+            damaged[position] ^= 1 << int(rng.integers(8))
+            path.write_bytes(damaged)
+            try:
+                assert same(path)  # what is read is never another number
+            except store.StoreError as error:
+                noticed += name in str(error)
+        assert noticed > 40
+
+
+def test_a_document_that_was_changed_is_named(tmp_path):
+    from scalinglaws import store
+
+    path = tmp_path / "d.json"
+    store.write_document(path, {"x": 1.5, "y": ["ä", None]})
+    assert store.read_document(path) == {"x": 1.5, "y": ["ä", None]}
+    path.write_text(path.read_text().replace("1.5", "1.6"))
+    with pytest.raises(store.StoreError, match=r"d\.json is damaged"):
+        store.read_document(path)
+
+
+def test_an_unwritable_place_is_found_before_the_work(tmp_path):
+    from scalinglaws import store
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(store.StoreError, match="cannot write"):
+        store.check_writable(tmp_path / "file" / "folder")

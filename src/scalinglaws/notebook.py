@@ -152,8 +152,8 @@ def missing_data(names: list[str]) -> str:
     get = f"`make data DATASET={names[0]}`" if few else "`make data`"
     return (
         f"The data {' and '.join(names)} {'is' if few else 'are'} not on this machine. What was computed from "
-        f"{'it' if few else 'them'} is shown from the last run that had {'it' if few else 'them'}, and marked, "
-        f"or reads “{MISSING}”. {get} fetches {'it' if few else 'them'}; then build again."
+        f"{'it' if few else 'them'} is shown from the last run that had {'it' if few else 'them'} (marked, "
+        f"numbers by a dotted line), or reads “{MISSING}”. {get} fetches {'it' if few else 'them'}; then build again."
     )
 
 

@@ -1,7 +1,7 @@
 """Files that are kept: written whole or not at all, and checked whenever they are read.
 
-Tables are Parquet with a checksum a page; models are safetensors with the SHA-256 of their data in
-the header; documents are JSON with the SHA-256 of their content. A damaged file is told with its
+Tables are Parquet with a checksum a page; models are safetensors with the SHA-256 of what they hold
+in the header; documents are JSON with the SHA-256 of their content. A damaged file is told with its
 name and the remedy, never read as other numbers.
 """
 
@@ -72,17 +72,15 @@ def read_table(path: Path) -> pd.DataFrame:
         return pq.read_table(path, page_checksum_verification=True, partitioning=None).to_pandas()
     except FileNotFoundError:
         raise
-    except (OSError, pa.ArrowException, ValueError, UnicodeDecodeError) as error:
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, error) from None
 
 
 def tensor_bytes(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    """Tensors as safetensors, with the SHA-256 of their data in the header."""
+    """Tensors as safetensors, with the SHA-256 of all that they hold in the header."""
     from safetensors.torch import save
 
-    plain = save(tensors, metadata or {})
-    size = int.from_bytes(plain[:8], "little")
-    return save(tensors, (metadata or {}) | {"sha256": hashlib.sha256(plain[8 + size :]).hexdigest()})
+    return save(tensors, (metadata or {}) | {"sha256": _content_digest(tensors, metadata or {})})
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -93,12 +91,23 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     content = path.read_bytes()
     try:
         size = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + size])["__metadata__"]
-        if hashlib.sha256(content[8 + size :]).hexdigest() != metadata.pop("sha256"):
+        metadata, tensors = json.loads(content[8 : 8 + size])["__metadata__"], load(content)
+        if metadata.pop("sha256") != _content_digest(tensors, metadata):
             raise ValueError("checksum")
-        return load(content), metadata
+        return tensors, metadata
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise _damaged(path, error) from None
+
+
+def _content_digest(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> str:
+    """Names, types, shapes, bytes and descriptions, in an order that no library chooses."""
+    import torch
+
+    known = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, t in sorted(tensors.items()):
+        known.update(json.dumps([name, str(t.dtype), list(t.shape)]).encode())
+        known.update(t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return known.hexdigest()
 
 
 def write_document(path: Path, content: dict) -> None:

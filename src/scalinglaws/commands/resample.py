@@ -119,7 +119,9 @@ def _sample(options) -> int:
 
 def _sizes(codemodels, options) -> dict:
     if options.model.startswith(("/", ".", "~")) and not Path(options.model).is_dir():
-        raise UserError(f"no folder {options.model}: give a model's folder, or its name on the Hugging Face hub")
+        raise UserError(
+            f"no folder {options.model}: give a model's folder, or its name on the Hugging Face hub"
+        )
     try:
         return codemodels.sizes(options.model)
     except (OSError, ValueError) as error:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from ..paths import root
 from ..provenance import code_digest
+from ..store import check_writable
 from . import cost
 from .config import Run
 from .store import COLUMNS, Store, StoreError, load_runs
@@ -199,6 +200,7 @@ def sweep(todo: list[Job], store: Store, workers: int = 1, device: str = "cpu", 
     replaced. A full disk or missing data ends the sweep (`Outcome.fatal`). Ctrl-C checkpoints
     what is in flight and returns with `interrupted`. `bar` is a tqdm bar counting seconds of work.
     """
+    check_writable(store.loose)  # before the first run, not after
     return _Sweep(todo, store, workers, device, bar).run()
 
 

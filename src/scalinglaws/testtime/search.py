@@ -7,8 +7,9 @@ with keep = N/M; diverse verifier tree search (Beeching et al. 2024) N/M groups 
 Lookahead scores a candidate by the verifier's opinion k greedy steps further on.
 
 The search talks to an `Engine`, so that the same code runs on our models and on open ones. What a
-method generated and had scored is counted where it happens, and no method spends more than N
-full solutions of its problem.
+method generated and had scored is counted where it happens. No method spends more than N full
+solutions of its problem where all steps are equally long; where they are not, a round still writes
+at most one step in each of N candidates, for at most MOST_ROUNDS rounds.
 """
 
 from __future__ import annotations
