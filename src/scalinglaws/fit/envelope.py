@@ -18,6 +18,8 @@ from .result import Fit
 CANDIDATES = 32
 """Runs kept in order of loss at each point of the grid; a resample that misses them all is NaN there."""
 
+MOST_CURVE_POINTS = 15_000_000  # curves × grid held at once: 120 MB a table
+
 
 @dataclass(frozen=True)
 class EnvelopeFit(Fit):
@@ -49,6 +51,10 @@ def fit_envelope(N, D, loss, C=None, *, run=None, grid: int = 1500) -> EnvelopeF
     if short:
         raise ValueError(
             f"the training curve of N = {short[0]:.4g} has one row; an envelope needs at least two a run"
+        )
+    if len(curves) * grid > MOST_CURVE_POINTS:
+        raise ValueError(
+            f"{len(curves):,} training curves are too many for an envelope; keep {MOST_CURVE_POINTS // grid:,}"
         )
     size = np.array([N[r[0]] for r in curves])
 

@@ -43,15 +43,19 @@ class HuberObjective:
     delta: float
     centre: tuple[float, float, float]
     monomials: np.ndarray
+    forgiven: float = 1.0
 
     @classmethod
-    def of(cls, N, D, loss, delta: float = 1e-3) -> HuberObjective:
-        """From runs: N parameters, D tokens, loss in nats per token, each of shape (n,)."""
+    def of(cls, N, D, loss, delta: float = 1e-3, asymmetric: float = 1.0) -> HuberObjective:
+        """From runs: N parameters, D tokens, loss in nats per token, each of shape (n,).
+
+        A run above the law (r < 0: badly tuned, perhaps) counts 1/`asymmetric`.
+        """
         x, y, z = (np.log(np.asarray(v, float)) for v in (N, D, loss))
         centre = (float(x.mean()), float(y.mean()), float(z.mean()))
         x, y, z = x - centre[0], y - centre[1], z - centre[2]
         monomials = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
-        return cls(x, y, np.exp(-z), float(delta), centre, monomials)
+        return cls(x, y, np.exp(-z), float(delta), centre, monomials, 1 / asymmetric)
 
     def from_theta(self, theta) -> np.ndarray:
         """Centred coordinates of θ = (a, b, e, α, β); shape (…, 5) in and out."""
@@ -72,11 +76,15 @@ class HuberObjective:
         v = np.exp(b - beta * self.y) * self.inverse_loss
         return u, v, np.exp(e) * self.inverse_loss
 
+    def _weights(self, w, r):
+        return w if self.forgiven == 1 else np.where(r < 0, self.forgiven * w, w)
+
     def value(self, t, w) -> np.ndarray:
         """f, shape (K,), for centred t (K, 5) and weights w (K, n) or (n,)."""
         u, v, c = self.residual_terms(t)
         r = np.log(u + v + c)
         psi = np.clip(r, -self.delta, self.delta)
+        w = self._weights(w, r)
         return np.sum(w * psi * (r - psi / 2), axis=1)
 
     def derivatives(self, t, w):
@@ -91,6 +99,7 @@ class HuberObjective:
         r = np.log(total)
         psi = np.clip(r, -self.delta, self.delta)
         inside = psi == r
+        w = self._weights(w, r)
         g = w * psi
         f = np.einsum("kn,kn->k", g, r - psi / 2)
         p = (u / total, v / total, c / total)

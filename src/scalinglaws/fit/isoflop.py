@@ -39,13 +39,13 @@ class IsoflopFit(Fit):
     valleys: tuple[Valley, ...] = field(default=(), repr=False)
 
 
-def fit_isoflop(N, D, loss, C=None, *, budget=None, weights=None) -> IsoflopFit:
+def fit_isoflop(N, D, loss, C=None, *, budget=None, weights=None, groups=None) -> IsoflopFit:
     """N_opt = N0·(C/C0)^a and D_opt = D0·(C/C0)^b from IsoFLOP profiles.
 
     N parameters, D tokens, loss nats per token, C FLOPs (6·N·D if not given), each (n,).
     `budget` labels the profile of each run; by default runs whose C differ by less than 20 %
     share one. C0 is the geometric mean of the budgets. `objective` is the summed squared
-    residual of log N_opt about its line.
+    residual of log N_opt about its line. Rows with one label in `groups` are resampled together.
     Raises ValueError with fewer than two usable profiles (three distinct sizes, a minimum).
     """
     N, D, loss = (np.asarray(v, float) for v in (N, D, loss))
@@ -67,13 +67,19 @@ def fit_isoflop(N, D, loss, C=None, *, budget=None, weights=None) -> IsoflopFit:
 
     def refit(W):
         chunk = max(1, (1 << 20) // len(N))
+        base = 1.0 if weights is None else w
         parts = [
-            _frontiers(np.log(N), np.log(D), loss, rows, logC - centre, W[i : i + chunk])
+            _frontiers(np.log(N), np.log(D), loss, rows, logC - centre, base * W[i : i + chunk])
             for i in range(0, len(W), chunk)
         ]
         return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
-    p = {k: float(v[0]) for k, v in refit(w).items()}
+    p = {k: float(v[0]) for k, v in refit(np.ones((1, len(N)))).items()}
+    if not np.isfinite(list(p.values())).all():
+        raise ValueError(
+            "the losses have a minimum in N but not in D at fewer than two budgets; "
+            "add sizes on both sides of the valley at more budgets"
+        )
     law = Frontier(p["N0"], p["a"], p["D0"], p["b"], C0=float(np.exp(centre)))
     residual = logN[0] - np.log(p["N0"]) - p["a"] * (logC - centre)
     return IsoflopFit(
@@ -86,6 +92,7 @@ def fit_isoflop(N, D, loss, C=None, *, budget=None, weights=None) -> IsoflopFit:
         warnings=_warnings(valleys, len(rows)),
         refit=refit,
         strata=budget,
+        groups=None if groups is None else np.asarray(groups),
         valleys=valleys,
     )
 

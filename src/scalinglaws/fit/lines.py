@@ -33,8 +33,9 @@ def parabola(x, y, w):
     moments = w @ powers
     hankel = moments[:, np.add.outer(np.arange(3), np.arange(3))]
     right = (w * y) @ powers[:, :3]
-    levels, index = np.unique(x, return_inverse=True)
-    present = w @ (index[:, None] == np.arange(len(levels))) > 0
+    order = np.argsort(x, kind="stable")
+    first = np.flatnonzero(np.diff(x[order], prepend=-np.inf) > 0)
+    present = np.add.reduceat(np.broadcast_to(w, (len(w), len(x)))[:, order], first, axis=1) > 0
     usable = present.sum(axis=1) >= 3
     coefficients = np.full((len(w), 3), np.nan)
     if usable.any():

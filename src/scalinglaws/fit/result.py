@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 
 from ..laws import Allocation, Chinchilla, CriticalBatch, Frontier, KaplanND, KaplanNS, PowerLaw
 
-MOST_WEIGHTS = 250_000_000  # resamples × runs: 2 GB of weights
+MOST_WEIGHTS = 250_000_000  # resamples × rows: minutes of work
+WEIGHTS_AT_ONCE = 20_000_000  # resamples × rows held at a time: 160 MB
 Parameters = dict[str, np.ndarray]
 
 
@@ -31,6 +33,7 @@ class Fit:
     refit: weights (K, n) → parameters, each of shape (K,); NaN where a resample cannot be fitted.
     strata: labels (n,) within which the bootstrap resamples, or None.
     groups: labels (n,) that are resampled as a whole (rows of one training curve), or None.
+    residuals: log loss − log L̂ of each run, (n,), where the law gives a loss.
     """
 
     method: str
@@ -43,6 +46,12 @@ class Fit:
     refit: Callable[[np.ndarray], Parameters] | None = field(default=None, repr=False, compare=False)
     strata: np.ndarray | None = field(default=None, repr=False, compare=False)
     groups: np.ndarray | None = field(default=None, repr=False, compare=False)
+    residuals: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def units(self) -> int:
+        """Independent runs: the groups, or the rows where each is a run of its own."""
+        return self.n if self.groups is None else len(np.unique(self.groups))
 
     @property
     def converged(self) -> bool:
@@ -64,7 +73,7 @@ class Bootstrap:
     jackknife: Parameters | None = field(default=None, repr=False)
 
     def interval(self, name: str, level: float = 0.95, kind: str = "percentile") -> tuple[float, float]:
-        """Two-sided interval of a parameter at `level`, by percentiles or BCa."""
+        """Two-sided interval of a parameter at `level`: "percentile", "expanded" (`expanded_level`) or "bca"."""
         return self._interval(
             self.samples[name],
             self.fit.params[name],
@@ -81,9 +90,12 @@ class Bootstrap:
         """The compute-optimal allocation at C FLOPs under every refit, arrays of shape (K,)."""
         return _law(self.fit.law, self.samples).optimum(C, **k)
 
-    def optimum_interval(self, C: float, level: float = 0.95, **k) -> dict[str, tuple[float, float]]:
-        """Percentile intervals of N_opt and D_opt at C FLOPs; `k` as in `Chinchilla.optimum`."""
+    def optimum_interval(
+        self, C: float, level: float = 0.95, kind: str = "percentile", **k
+    ) -> dict[str, tuple[float, float]]:
+        """Intervals of N_opt and D_opt at C FLOPs, percentile or expanded; `k` as in `Chinchilla.optimum`."""
         at = self.optimum(C, **k)
+        level = expanded_level(level, self.fit.units) if kind == "expanded" else level
         return {"N": percentile(at.N, level), "D": percentile(at.D, level)}
 
     @property
@@ -94,11 +106,13 @@ class Bootstrap:
     def _interval(self, samples, estimate, jackknife, level, kind):
         if kind == "percentile":
             return percentile(samples, level)
+        if kind == "expanded":
+            return percentile(samples, expanded_level(level, self.fit.units))
         if kind == "bca":
             if jackknife is None:
                 raise ValueError("BCa needs the jackknife: call bootstrap(..., jackknife=True)")
             return bca(samples, estimate, jackknife, level)
-        raise ValueError(f"interval kind must be 'percentile' or 'bca', got {kind!r}")
+        raise ValueError(f"interval kind must be 'percentile', 'expanded' or 'bca', got {kind!r}")
 
 
 def _law(law, samples: Parameters):
@@ -124,59 +138,70 @@ def bootstrap(
 
     scheme "resample": n runs drawn with replacement. scheme "subsample": `fraction` of the
     runs drawn without (Hoffmann et al. 2022, Table 2: 80 %). `weights` (K, n) overrides both.
-    Raises ValueError for an unknown scheme.
+    Rows of one group are drawn together. Raises ValueError for an unknown scheme or more work than anyone means.
     """
     rng = np.random.default_rng(rng)
-    if weights is None and samples * fit.n > MOST_WEIGHTS:
-        raise ValueError(
-            f"{samples} resamples of {fit.n} rows need {samples * fit.n * 8 / 2**30:.0f} GiB; "
-            f"ask for at most {MOST_WEIGHTS // fit.n} (--bootstrap)"
-        )
-    if weights is None:
-        if scheme == "resample":
-            weights = resample_weights(fit.n, samples, rng, strata=fit.strata, groups=fit.groups)
-        elif scheme == "subsample":
-            weights = subsample_weights(fit.n, samples, rng, fraction, strata=fit.strata, groups=fit.groups)
-        else:
-            raise ValueError(f"scheme must be 'resample' or 'subsample', got {scheme!r}")
+    draw = {
+        "resample": resample_weights,
+        "subsample": partial(subsample_weights, fraction=fraction),
+    }
+    if scheme not in draw:
+        raise ValueError(f"scheme must be 'resample' or 'subsample', got {scheme!r}")
+    if weights is not None:
+        refits = fit.refit(weights)
+    else:
+        check_resamples(fit.n, samples)
+        most = max(1, WEIGHTS_AT_ONCE // fit.n)
+        counts = [most] * (samples // most) + [samples % most] * (samples % most > 0)
+        parts = [fit.refit(draw[scheme](fit.n, k, rng, strata=fit.strata, groups=fit.groups)) for k in counts]
+        refits = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
     left_out = None
     if jackknife:
         labels = np.arange(fit.n) if fit.groups is None else np.unique(fit.groups, return_inverse=True)[1]
         left_out = fit.refit((labels[None, :] != np.arange(labels.max() + 1)[:, None]).astype(float))
-    return Bootstrap(fit, fit.refit(weights), left_out)
+    return Bootstrap(fit, refits, left_out)
 
 
-def _units(n, groups):
-    """Index of the resampling unit of each run, and the number of units."""
-    if groups is None:
-        return np.arange(n), n
-    labels = np.unique(groups, return_inverse=True)[1]
-    return labels, labels.max() + 1
+def check_resamples(n: int, samples: int) -> None:
+    """Raise ValueError where `samples` refits of `n` rows are more work than anyone means."""
+    if samples * n > MOST_WEIGHTS:
+        raise ValueError(
+            f"{samples} resamples of {n:,} rows are too many; ask for at most {MOST_WEIGHTS // n} (--bootstrap)"
+        )
+
+
+def _blocks(n, strata, groups):
+    """Unit (group) of each row, and the units of each stratum; strata that cut a group are dropped."""
+    unit = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    m = unit.max() + 1
+    if strata is None:
+        return unit, [np.arange(m)]
+    stratum = np.unique(strata, return_inverse=True)[1]
+    of_unit = np.zeros(m, int)
+    of_unit[unit] = stratum
+    if (of_unit[unit] != stratum).any():
+        return unit, [np.arange(m)]
+    return unit, [np.flatnonzero(of_unit == s) for s in range(stratum.max() + 1)]
 
 
 def resample_weights(n: int, K: int, rng: np.random.Generator, *, strata=None, groups=None) -> np.ndarray:
-    """How often each of n runs is drawn in K resamples with replacement, shape (K, n)."""
-    unit, m = _units(n, groups)
-    if strata is None:
-        return rng.multinomial(m, np.full(m, 1 / m), size=K).astype(float)[:, unit]
-    counts = np.empty((K, n))
-    for label in np.unique(strata):
-        rows = np.flatnonzero(np.asarray(strata) == label)
+    """How often each of n rows is drawn in K resamples with replacement, shape (K, n).
+
+    Units (groups, or rows) are drawn, within strata where these do not cut a group.
+    """
+    unit, blocks = _blocks(n, strata, groups)
+    counts = np.empty((K, unit.max() + 1))
+    for rows in blocks:
         counts[:, rows] = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=K)
-    return counts
+    return counts[:, unit]
 
 
 def subsample_weights(
     n: int, K: int, rng: np.random.Generator, fraction: float = 0.8, *, strata=None, groups=None
 ):
     """1 for the round(fraction·m) units kept, 0 for the rest, shape (K, n); within strata if given."""
-    unit, m = _units(n, groups)
-    blocks = (
-        [np.arange(m)]
-        if strata is None
-        else [np.flatnonzero(np.asarray(strata) == s) for s in np.unique(strata)]
-    )
-    kept = np.zeros((K, m))
+    unit, blocks = _blocks(n, strata, groups)
+    kept = np.zeros((K, unit.max() + 1))
     for rows in blocks:
         rank = rng.random((K, len(rows))).argsort(axis=1).argsort(axis=1)
         kept[:, rows] = rank < round(fraction * len(rows))
@@ -188,6 +213,18 @@ def percentile(samples, level: float) -> tuple[float, float]:
     tail = 50 * (1 - level)
     low, high = np.nanpercentile(samples, [tail, 100 - tail])
     return float(low), float(high)
+
+
+def expanded_level(level: float, units: int) -> float:
+    """The level at which percentiles of few resampled units cover `level` of the time.
+
+    2Φ(√(m/(m−1))·t) − 1 with t the two-sided quantile of Student's t with m − 1 degrees of
+    freedom (Hesterberg 2015, doi:10.1080/00031305.2015.1089789, Section 3.2): resampling m
+    units takes their spread for (m−1)/m of what it is, and percentiles for normal.
+    """
+    m = max(units, 2)
+    t = stdtrit(m - 1, (1 + level) / 2)
+    return float(2 * ndtr(np.sqrt(m / (m - 1)) * t) - 1)
 
 
 def bca(samples, estimate: float, jackknife, level: float) -> tuple[float, float]:

@@ -37,15 +37,18 @@ def hoffmann_grid() -> np.ndarray:
     ])  # fmt: skip
 
 
-def fit_surface(N, D, loss, *, delta: float = 1e-3, weights=None, starts=None) -> Fit:
+def fit_surface(
+    N, D, loss, *, delta: float = 1e-3, asymmetric: float = 1.0, weights=None, groups=None, starts=None
+) -> Fit:
     """Minimise Σ w_i·H_δ(log L̂_i − log L_i) over (log A, log B, log E, α, β).
 
     N parameters, D tokens, loss nats per token, each (n,); `delta` in log-loss units.
     `starts` (K, 5) replaces the eight best points of the variable-projection grid.
     `objective` is the sum, not the mean (the mean is what made the paper's optimiser stop
-    early). A parameter at the edge of its range is reported in `status`.
+    early). A parameter at the edge of its range is reported in `status`. A run whose loss is
+    above the law counts 1/`asymmetric`. Rows with one label in `groups` (n,) are resampled together.
     """
-    objective = HuberObjective.of(N, D, loss, delta)
+    objective = HuberObjective.of(N, D, loss, delta, asymmetric)
     n = len(objective.x)
     w = np.ones(n) if weights is None else np.asarray(weights, float)
     if starts is None:
@@ -56,7 +59,7 @@ def fit_surface(N, D, loss, *, delta: float = 1e-3, weights=None, starts=None) -
 
     def descend(start, weights, ladder=None):
         for larger in _ladder(delta) if ladder is None else ladder:
-            start = minimise(HuberObjective.of(N, D, loss, larger), start, weights, LOW, HIGH).t
+            start = minimise(HuberObjective.of(N, D, loss, larger, asymmetric), start, weights, LOW, HIGH).t
         return minimise(objective, start, weights, LOW, HIGH)
 
     found = descend(starts, w)
@@ -67,6 +70,7 @@ def fit_surface(N, D, loss, *, delta: float = 1e-3, weights=None, starts=None) -
     params = {name: float(v) for name, v in _named(theta[None]).items() for v in v}
 
     def refit(W):
+        W = W if weights is None else W * w
         again = descend(np.repeat(found.t[k : k + 1], len(W), 0), W)
         t, f, ok = again.t, again.f, again.converged
         # Resamples of a small table have minima of their own: try every start. Otherwise only where needed.
@@ -80,7 +84,18 @@ def fit_surface(N, D, loss, *, delta: float = 1e-3, weights=None, starts=None) -
         t[~ok] = np.nan  # counted by Bootstrap.failed, never averaged in
         return _named(objective.to_theta(t))
 
-    return Fit("surface", Chinchilla.from_theta(theta), params, float(found.f[k]), status, n, refit=refit)
+    residuals = -np.log(sum(objective.residual_terms(found.t[k : k + 1])))[0]
+    return Fit(
+        "surface",
+        Chinchilla.from_theta(theta),
+        params,
+        float(found.f[k]),
+        status,
+        n,
+        refit=refit,
+        groups=None if groups is None else np.asarray(groups),
+        residuals=residuals,
+    )
 
 
 def _ladder(delta: float, top: float | None = None) -> np.ndarray:

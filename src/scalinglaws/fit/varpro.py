@@ -19,6 +19,8 @@ from ..laws import Chinchilla
 from .result import Fit
 
 EXPONENT_RANGE = (0.01, 3.0)
+PROBLEMS_AT_ONCE = 1 << 16  # problems × rows in memory at a time
+GRID_ROWS = 2000  # the coarse grid looks at no more rows than these
 _SUBSETS = [s for r in (3, 2, 1) for s in itertools.combinations(range(3), r)]
 
 
@@ -181,37 +183,62 @@ def _solve_matrix(gram, right):
     return np.linalg.solve(gram + 1e-14 * np.trace(gram, axis1=1, axis2=2)[:, None, None] * np.eye(3), right)
 
 
-def fit_varpro(N, D, loss, weights=None, starts: int = 8) -> Fit:
+def fit_varpro(N, D, loss, weights=None, starts: int = 8, *, groups=None) -> Fit:
     """Fit L = E + A/N^α + B/D^β by variable projection.
 
     N parameters, D tokens, loss nats per token, each (n,). The best `starts` points of a
     coarse grid are each refined; the lowest wins. `objective` is Σ w·(residual)², nats².
+    Rows with one label in `groups` (n,) are resampled together.
     """
     runs = _Runs.of(N, D, loss)
     w = np.ones_like(runs.x) if weights is None else np.asarray(weights, float)
     pairs = grid()
-    order = np.argsort(runs.project(pairs, w).rss)[:starts]
-    t, inner, done = _descend(runs, pairs[order], w)
-    k = int(np.argmin(inner.rss))
-    p = _named(runs, t[k : k + 1], inner.coefficients[k : k + 1])
+    n = len(runs.x)
+    chunk = max(1, PROBLEMS_AT_ONCE // n)
+    few = slice(None) if n <= GRID_ROWS else np.linspace(0, n - 1, GRID_ROWS).astype(int)
+    coarse = _Runs(runs.x[few], runs.y[few], runs.loss[few], runs.centre)
+    order = np.argsort(coarse.project(pairs, w[few]).rss)[:starts]
+    t, coefficients, rss, done = _refine(runs, pairs[order], w, chunk)
+    k = int(np.argmin(rss))
+    p = _named(runs, t[k : k + 1], coefficients[k : k + 1])
     params = {name: float(v[0]) for name, v in p.items()}
     held = [n for n in ("E", "A", "B") if params[n] <= 0]
     held += [n for n in ("alpha", "beta") if not EXPONENT_RANGE[0] < params[n] < EXPONENT_RANGE[1]]
     status = "bound: " + ", ".join(held) if held else "converged" if done[k] else "not converged"
 
     def refit(W):
-        chunk = max(1, (1 << 16) // len(runs.x))
         parts = []
         for i in range(0, len(W), chunk):
-            w = W[i : i + chunk]
-            tt, got, _ = _descend(runs, np.repeat(t[k : k + 1], len(w), 0), w)
+            part = W[i : i + chunk] if weights is None else W[i : i + chunk] * w
+            tt, got, _ = _descend(runs, np.repeat(t[k : k + 1], len(part), 0), part)
             parts.append(_named(runs, tt, got.coefficients))
         return {name: np.concatenate([q[name] for q in parts]) for name in parts[0]}
 
     law = Chinchilla(
         **{n: max(params[n], 1e-300) if n in "AB" else params[n] for n in ("E", "A", "B", "alpha", "beta")}
     )
-    return Fit("varpro", law, params, float(inner.rss[k]), status, len(runs.x), refit=refit)
+    residuals = np.log(runs.loss / law.predict(np.asarray(N, float), np.asarray(D, float)))
+    labels = None if groups is None else np.asarray(groups)
+    return Fit(
+        "varpro",
+        law,
+        params,
+        float(rss[k]),
+        status,
+        n,
+        refit=refit,
+        groups=labels,
+        residuals=residuals,
+    )
+
+
+def _refine(runs, starts, w, chunk):
+    """`_descend` from each start, `chunk` of them at a time: exponents, coefficients, rss, converged."""
+    parts = []
+    for i in range(0, len(starts), chunk):
+        t, got, done = _descend(runs, starts[i : i + chunk], w)
+        parts.append((t, got.coefficients, got.rss, done))
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
 def _named(runs, exponents, coefficients):
