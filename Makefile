@@ -43,5 +43,5 @@ lock: $(READY) ## resolve pyproject.toml anew into requirements.lock
 	@$(PY) -m scalinglaws lock
 .venv/.ready: requirements.lock pyproject.toml
 	@python3 -c 'import sys; sys.exit("Python 3.11 or newer is needed, python3 is %d.%d; pass PYTHON=… to use another" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
-	@echo "setting up .venv (once, a minute or two) …" && python3 -m venv .venv && .venv/bin/python -m pip install -q --disable-pip-version-check -r requirements.lock
-	@.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -e . && touch $@
+	@echo "setting up .venv (once, a minute or two) …" && python3 -m venv .venv && .venv/bin/python -m scalinglaws.commands.lock
+	@.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@

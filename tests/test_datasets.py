@@ -2,25 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
+import io
+import lzma
+import pickle
 import tarfile
 import threading
+from typing import ClassVar
 
+import pandas as pd
 import pytest
 
 from scalinglaws import datasets
 from scalinglaws.commands import data as data_command
-from scalinglaws.datasets import registry
+from scalinglaws.datasets import pickles, registry
 
 CONTENT = b"N,D,loss\n1,2,3\n"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves good.csv whole, changed.csv with other bytes, short.csv cut off; anything else is 404."""
+    """Serves good.csv whole, changed.csv with other bytes, short.csv cut off; anything else is 404.
+
+    endless.csv never ends, drip.csv comes byte by byte, silent.csv stops; moved.csv leads to good.csv, others astray.
+    """
+
+    moves: ClassVar = {
+        "/moved.csv": "/good.csv",
+        "/local.csv": "file:///etc/hostname",
+        "/loop.csv": "/loop.csv",
+    }
 
     def do_GET(self):
         self.server.requests.append(self.path)
+        if self.path in self.moves:
+            self.send_response(302)
+            self.send_header("location", self.moves[self.path])
+            self.end_headers()
+            return
+        if self.path in ("/endless.csv", "/drip.csv", "/silent.csv"):
+            self.send_response(200)
+            self.end_headers()
+            piece = b"x" * 65536 if self.path == "/endless.csv" else b"x"
+            with contextlib.suppress(OSError):
+                while not self.server.done.wait(0.0 if self.path == "/endless.csv" else 0.05):
+                    self.wfile.write(piece)
+                    self.wfile.flush()
+                    if self.path == "/silent.csv":
+                        self.server.done.wait()
+            return
         body = {"/good.csv": CONTENT, "/changed.csv": b"other", "/short.csv": CONTENT}.get(self.path)
         if body is None:
             self.send_error(404)
@@ -37,10 +68,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.requests = []
+    httpd.requests, httpd.done = [], threading.Event()
     thread = threading.Thread(target=httpd.serve_forever, daemon=True)
     thread.start()
     yield httpd
+    httpd.done.set()
     httpd.shutdown()
     httpd.server_close()
 
@@ -53,7 +85,9 @@ def world(tmp_path, monkeypatch, server):
         "title": name, "source": "here", "licence": "none", "base_url": f"http://127.0.0.1:{server.server_port}/",
         "files": [{"name": f"{name}.csv", "sha256": digest, "bytes": len(CONTENT)}],
     }  # fmt: skip
-    fake = {name: entry(name) for name in ("good", "changed", "short", "gone")}
+    names = ("good", "changed", "short", "gone", "endless", "drip", "silent", "moved", "local", "loop")
+    fake = {name: entry(name) for name in names}
+    monkeypatch.setattr(registry, "SCHEMES", ("https", "http"))  # the server here has no certificate
     monkeypatch.setattr(registry, "_registry", lambda: fake)
     monkeypatch.setattr(registry, "_missing", {})
     monkeypatch.setenv("SCALINGLAWS_CACHE", str(tmp_path / "cache"))
@@ -103,6 +137,99 @@ def test_a_wrong_or_cut_off_download_leaves_nothing(world, name):
         datasets.fetch(name, progress=False)
     assert "\n" not in str(caught.value)
     assert files_in(world / "cache") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("endless", "sends more than the 15 bytes that the registry says"),
+        ("drip", "took too long: .* of 15 bytes|sends more"),
+        ("silent", "no connection"),
+        ("local", "only https and http is used, not file:"),
+        ("loop", "redirects without end"),
+    ],
+)
+def test_a_server_that_does_not_keep_to_the_rules_is_left(world, name, reason, monkeypatch):
+    """Too long, too slow, silent, leading elsewhere: one line, nothing kept."""
+    monkeypatch.setattr(registry, "IDLE", 0.5)
+    if name == "drip":
+        monkeypatch.setattr(registry, "SLOWEST", -15 / 59.8)  # 0.2 s in all
+    with pytest.raises(datasets.DataMissing, match=reason) as caught:
+        datasets.fetch(name, progress=False)
+    assert "\n" not in str(caught.value)
+    assert files_in(world / "cache") == []
+
+
+def test_a_redirect_is_followed_and_only_https_is_used(world, server, monkeypatch):
+    assert datasets.fetch("moved", progress=False)["moved.csv"].read_bytes() == CONTENT
+    monkeypatch.setattr(registry, "SCHEMES", ("https",))
+    asked = list(server.requests)
+    with pytest.raises(datasets.DataMissing, match="only https is used, not http:"):
+        datasets.fetch("good", progress=False)
+    assert server.requests == asked
+    assert registry.SCHEMES == ("https",)
+
+
+# ---- pickles ----------------------------------------------------------------------------------------------
+
+
+class Runs:
+    """What a hostile pickle calls when it is read."""
+
+    def __init__(self, call, *arguments):
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self):
+        return self.call, self.arguments
+
+
+def test_only_tables_are_unpickled(tmp_path):
+    mark = tmp_path / "ran"
+    for call, argument in (
+        (eval, f"open({str(mark)!r}, 'w')"),
+        (
+            open,
+            str(mark),
+        ),
+        (exec, "1"),
+        (getattr, "1"),
+    ):
+        for value in (Runs(call, argument), {"a": [Runs(call, argument)]}):
+            with pytest.raises(
+                ValueError, match=r"no pickled table: '?it names (builtins|io|_io)\.\w+, which"
+            ) as caught:
+                pickles.read(lzma.compress(pickle.dumps(value)))
+            assert "\n" not in str(caught.value)
+    assert not mark.exists()
+    for content in (
+        b"",
+        b"no xz",
+        lzma.compress(b""),
+        lzma.compress(pickle.dumps([1])),
+        lzma.compress(b"no pickle"),
+    ):
+        with pytest.raises(ValueError, match="no pickled table"):
+            pickles.read(content)
+
+
+def test_the_published_pickles_read_as_pandas_reads_them(needed, monkeypatch):
+    names = ("porian_points", "porian_frontier", "porian_exponents")
+    ours = [needed(name) for name in names]
+    monkeypatch.setattr(
+        pickles, "read", lambda content: pd.read_pickle(io.BytesIO(content), compression="xz")
+    )
+    for name, table in zip(names, ours, strict=True):
+        pd.testing.assert_frame_equal(table, datasets.load(name))
+
+
+def test_what_is_unpickled_is_what_was_hashed(world, monkeypatch):
+    """A file that is swapped after `fetch` has checked it is not read."""
+    path = datasets.fetch("good", progress=False)["good.csv"]
+    assert registry.content("good", "good.csv") == CONTENT
+    monkeypatch.setattr(registry, "fetch", lambda name: {"good.csv": path})
+    path.write_bytes(b"swapped")
+    with pytest.raises(datasets.DataError, match=r"good\.csv was changed while it was read"):
+        registry.content("good", "good.csv")
 
 
 def test_a_damaged_cache_is_repaired_from_the_source(world, server):

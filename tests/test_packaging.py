@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import os
 import re
@@ -12,6 +13,7 @@ import tomllib
 import pytest
 import yaml
 
+from scalinglaws.commands import UserError, lock
 from scalinglaws.paths import root
 
 ROOT = root()
@@ -61,25 +63,90 @@ def test_every_conda_spec_is_valid():
         rattler.MatchSpec("numpy>>=2", strict=True)
 
 
-def test_the_lock_is_portable_and_satisfies_pyproject():
+def locked():
+    """(requirement, hashes) of every entry of the lock."""
     from packaging.requirements import Requirement
-    from packaging.version import Version
 
-    lines = [x for x in (ROOT / "requirements.lock").read_text().splitlines() if x and not x.startswith("#")]
-    locked = {}
-    for line in lines:
-        name, version = re.fullmatch(r"([A-Za-z0-9._-]+)==([^\s+]+)", line).groups()
-        locked[name.lower().replace("_", "-").replace(".", "-")] = Version(version)
-    assert locked["torch"] == Version("2.13.0")
-    assert not any(n.startswith(("nvidia", "triton")) for n in locked)
-    for name, spec in all_requirements().items():
-        assert locked[name] in Requirement(f"{name}{spec}").specifier, name
+    found = lock.entries((ROOT / "requirements.lock").read_text())
+    return [(Requirement(text), hashes) for text, hashes in found.items()]
 
 
-def test_lock_resolves_everything_that_pyproject_asks_for():
-    from scalinglaws.commands.lock import requirements
+def applies(requirement, **environment):
+    return requirement.marker is None or requirement.marker.evaluate({"extra": ""} | environment)
 
-    assert constraints(requirements()) == all_requirements()
+
+def test_the_lock_has_hashes_and_satisfies_pyproject():
+    from packaging.requirements import Requirement
+
+    for python in ("3.11.0", "3.13.1"):
+        here = {"python_full_version": python, "python_version": python[:4]}
+        versions = {r.name: next(iter(r.specifier)) for r, _ in locked() if applies(r, **here)}
+        assert all(s.operator == "==" and "+" not in s.version for s in versions.values())
+        for name, spec in (all_requirements() | constraints(PYPROJECT["build-system"]["requires"])).items():
+            assert versions[name].version in Requirement(f"{name}{spec}").specifier, name
+        assert versions["torch"].version == "2.13.0"
+    for requirement, hashes in locked():
+        assert hashes, requirement
+        assert all(re.fullmatch("[0-9a-f]{64}", h) for h in hashes)
+
+
+def test_what_only_cuda_needs_is_in_the_lock_but_not_installed_by_it():
+    """A CPU build of torch needs none of it; PyPI's build for Linux needs all of it."""
+    linux = {"sys_platform": "linux", "platform_machine": "x86_64"}
+    cuda = [r for r, _ in locked() if r.name.startswith(("nvidia", "triton", "cuda"))]
+    assert len(cuda) > 10
+    assert not any(applies(r, **linux) for r in cuda)
+    assert all(applies(r, **linux, extra="cuda") for r in cuda)
+    assert not any(applies(r, sys_platform="darwin", platform_machine="arm64", extra="cuda") for r in cuda)
+    assert not any("extra" in str(r.marker) for r, _ in locked() if r not in cuda)
+
+
+def test_a_lock_reads_back_as_written():
+    found = lock.entries(
+        "a==1 \\\n    --hash=sha256:bb \\\n    --hash=sha256:aa\n# no\nnvidia-x==2 ; os_name == 'nt' --hash=sha256:cc\n"
+    )
+    assert found == {"a==1": {"aa", "bb"}, "nvidia-x==2 ; os_name == 'nt'": {"cc"}}
+    text = lock.written(found)
+    assert "nvidia-x==2 ; (os_name == 'nt') and extra == 'cuda'" in text
+    assert lock.written(lock.entries(text)) == text
+
+
+def test_one_build_of_torch_is_chosen_with_what_it_needs():
+    text = (ROOT / "requirements.lock").read_text()
+    found = lock.entries(text)
+    (torch,) = (r for r in found if r.startswith("torch=="))
+    some = min(found[torch])
+    cpu = lock.entries(lock.chosen(text, "2.13.0+cpu", some, ["sympy"]))
+    cuda = lock.entries(
+        lock.chosen(text, "2.13.0", some, ["sympy", "nvidia-cudnn-cu13==9; sys_platform == 'linux'"])
+    )
+    assert cpu["torch==2.13.0+cpu"] == cuda["torch==2.13.0"] == {some}
+    assert len(cpu) == len(cuda) == len(found)
+    needs = lambda entries: {r for r in entries if r.startswith("nvidia") and "extra" not in r}
+    assert not needs(cpu)
+    assert len(needs(cuda)) > 10
+    assert {r: h for r, h in cpu.items() if r in found} == {r: h for r, h in found.items() if r != torch}
+    with pytest.raises(UserError, match=r"does not know the torch 2\.13\.0\+mine .*make lock"):
+        lock.chosen(text, "2.13.0+mine", "0" * 64, [])
+
+
+def test_only_hashed_wheels_are_installed(monkeypatch):
+    ran = []
+    monkeypatch.setattr(lock, "_taken_here", lambda torch: ("2.13.0", min(known[torch]), []))
+    known = lock.entries((ROOT / "requirements.lock").read_text())
+    monkeypatch.setattr(
+        lock.subprocess, "run", lambda command: ran.append(command) or argparse.Namespace(returncode=0)
+    )
+    lock.install()
+    assert {"--no-deps", "--require-hashes", "--only-binary"} <= set(ran[0])
+    installs = re.findall(r"pip install[^&\n]*", (ROOT / "Makefile").read_text())
+    assert len(installs) == 1
+    assert "--no-build-isolation" in installs[0]
+    workflow = (ROOT / ".github" / "workflows" / "book.yml").read_text()
+    assert "pip-audit" in workflow
+    for needed in ("BROWSER", "SLURM", "SANDBOX"):
+        assert f'SCALINGLAWS_REQUIRE_{needed}: "1"' in workflow
+    assert (ROOT / "SECURITY.md").is_file()
 
 
 def test_citation_is_valid():

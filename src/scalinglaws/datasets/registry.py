@@ -3,7 +3,8 @@
 `data/registry.toml` names every file by public URL and sha256. A file is looked for in the
 folder `SCALINGLAWS_MIRROR` (laid out DATASET/FILE), then in the user's cache
 (`SCALINGLAWS_CACHE`, by default the platform's), then downloaded into the cache with pooch,
-which writes to a temporary name and renames only a file whose hash is right.
+which writes to a temporary name and renames only a file whose hash is right. Downloads are over https, redirects
+included, never longer than the registered size, and end when the server falls silent or dawdles.
 `SCALINGLAWS_OFFLINE=1` forbids the download.
 """
 
@@ -13,16 +14,22 @@ import csv
 import hashlib
 import os
 import tarfile
+import time
 import tomllib
 import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urljoin, urlsplit
 
 from ..paths import data_file
 
-TIMEOUT = 30  # seconds to wait for a server
+SCHEMES = ("https",)
+"""How a file may be asked for, after redirects too."""
+IDLE = 30.0
+"""Seconds to wait for a server's next word."""
+SLOWEST = 20e3
+"""Bytes a second that a server must keep up over the whole file, a minute aside."""
 # Datasets found missing once: a chapter asks many times and should wait for the network once.
 _missing: dict[str, str] = {}
 
@@ -122,9 +129,9 @@ def _fetch_file(dataset: str, file: File, progress: bool) -> Path:
         raise DataMissing(_how_to_get(dataset, file, path, "SCALINGLAWS_OFFLINE is set"))
     pooch = _pooch()
     import requests
+    import urllib3
 
     pooch.get_logger().setLevel("INFO" if progress else "WARNING")
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         pooch.retrieve(
@@ -132,28 +139,75 @@ def _fetch_file(dataset: str, file: File, progress: bool) -> Path:
             known_hash=f"sha256:{file.sha256}",
             fname=path.name,
             path=path.parent,
-            downloader=pooch.HTTPDownloader(progressbar=progress, timeout=TIMEOUT),
+            downloader=lambda url, target, _: _download(url, Path(target), file, progress),
         )
-    except ValueError as error:
-        if "hash" not in str(error).lower():
-            raise
-        raise DataError(
-            f"{dataset}: the download of {file.name} has another sha256 than data/registry.toml; nothing was kept. "
-            "Try again; if it persists the source has changed and the registry must be reviewed"
-        ) from None
+    except _Refused as error:
+        raise DataMissing(_how_to_get(dataset, file, path, str(error))) from None
     except requests.exceptions.HTTPError as error:
         raise DataMissing(
             _how_to_get(dataset, file, path, f"the server answered {error.response.status_code}")
         ) from None
-    except requests.exceptions.RequestException as error:
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
         raise DataMissing(
             _how_to_get(dataset, file, path, f"no connection ({type(error).__name__})")
+        ) from None
+    except ValueError:  # pooch's word for another hash
+        raise DataError(
+            f"{dataset}: the download of {file.name} has another sha256 than data/registry.toml; nothing was kept. "
+            "Try again; if it persists the source has changed and the registry must be reviewed"
         ) from None
     except OSError as error:
         raise DataMissing(
             f"{dataset}: cannot write {path}: {error.strerror}; set SCALINGLAWS_CACHE to a folder with room"
         ) from None
     return path
+
+
+class _Refused(Exception):
+    """Why a download was not taken, or not to its end."""
+
+
+def _download(url: str, target: Path, file: File, progress: bool) -> None:
+    """Write what the server sends, as long as it keeps to the rules of the module. Raises _Refused."""
+    import requests
+    from tqdm import tqdm
+
+    until, got = time.monotonic() + 60 + file.bytes / SLOWEST, 0
+    with requests.Session() as session, target.open("wb") as handle:
+        for _ in range(6):
+            if urlsplit(url).scheme not in SCHEMES:
+                raise _Refused(f"only {' and '.join(SCHEMES)} is used, not {url.split(':')[0]}:")
+            response = session.get(
+                url, stream=True, allow_redirects=False, timeout=IDLE, headers={"accept-encoding": "identity"}
+            )
+            if not response.is_redirect:
+                break
+            url = urljoin(url, response.headers["location"])
+        else:
+            raise _Refused("the server redirects without end")
+        response.raise_for_status()
+        with response, tqdm(total=file.bytes, unit="B", unit_scale=True, disable=not progress) as bar:
+            while piece := response.raw.read1(1 << 16):  # what is there, without waiting for more
+                got += len(piece)
+                if got > file.bytes:
+                    raise _Refused(
+                        f"the server sends more than the {file.bytes} bytes that the registry says"
+                    )
+                if time.monotonic() > until:
+                    raise _Refused(f"the server took too long: {got} of {file.bytes} bytes")
+                handle.write(piece)
+                bar.update(len(piece))
+
+
+def content(name: str, file: str) -> bytes:
+    """The bytes of a dataset's file, read once and hashed as read. Raises as `fetch`."""
+    (known,) = (f for f in _files(name) if f.name == file)
+    read = fetch(name)[file].read_bytes()
+    if hashlib.sha256(read).hexdigest() != known.sha256:
+        raise DataError(
+            f"{name}: {file} was changed while it was read. Delete it or replace it, then try again"
+        )
+    return read
 
 
 def _check(path: Path, file: File, which: str):

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ..paths import data_file
-from .registry import DataError, fetch, manifest
+from . import pickles
+from .registry import DataError, content, fetch, manifest
 
 COLUMNS = {
     "source": "where the row comes from",
@@ -87,10 +88,9 @@ def _epoch() -> pd.DataFrame:
 
 
 def _porian_studies():
-    """(source, labels, row) of every study. The files are pickles: `fetch` has checked their hashes."""
-    paths = fetch("porian")
+    """(source, labels, row) of every study. The files are pickles: what is unpickled is what was hashed."""
     for file, source in _PORIAN_FILES:
-        for _, row in pd.read_pickle(paths[file]).iterrows():
+        for _, row in pickles.read(content("porian", file)).iterrows():
             yield (
                 source,
                 {
