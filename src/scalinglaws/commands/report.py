@@ -23,8 +23,8 @@ def answer(reading: Reading, options, method: str) -> tuple[dict, object]:
         runs, out = runs[~left], runs[left]
         where = Reading(runs, reading.table).where
     started = time.process_time()
+    _, said = fitting.clusters(runs, where)
     checks.enough(runs, method, where)
-    groups, said = fitting.clusters(runs, where)
     if options.bootstrap:
         fitting.check_resamples(len(runs), options.bootstrap)
     extra = (
@@ -50,7 +50,7 @@ def answer(reading: Reading, options, method: str) -> tuple[dict, object]:
         "objective": fit.objective,
         "status": fit.status,
         "n": fit.n,
-        "runs": fit.units if groups is not None else fit.n,
+        "runs": fit.units,
         "read": [*reading.said, *([said] if said else [])],
         "undetermined": list(verdict.reasons),
         "determined": verdict.determined,

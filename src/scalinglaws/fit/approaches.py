@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from . import checks
-from .clusters import training_curves, clusters
+from .clusters import clusters, training_curves
 from .columns import interpret
 from .envelope import fit_envelope
 from .isoflop import fit_isoflop
@@ -59,8 +59,8 @@ def fit(
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    checks.enough(runs, method, where)
     groups, _ = clusters(runs, where)
+    checks.enough(runs, method, where)
     N, D, loss = (runs[c].to_numpy(float) for c in ("N", "D", "loss"))
     C = runs["C"].to_numpy(float) if "C" in runs else None
     weights = runs["weight"].to_numpy(float) if "weight" in runs else None

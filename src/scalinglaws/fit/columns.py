@@ -298,10 +298,14 @@ def _check_units(table, runs, chosen, names, scale, unit, loss_unit, warnings):
             other = "".join(
                 f",{q}=1e9" for q, s in (("N", 1e4), ("D", 1e5)) if q != name and q in chosen and runs[q].median() < s and scale.get(q) is None
             )  # fmt: skip
+            guess = (
+                "In PF-days? add --scale C=8.64e19 (1 if these are FLOPs)"
+                if name == "C"
+                else f"In billions? add --scale {name}=1e9{other} (1e6 for millions, 1e12 for trillions, 1 if these are the counts)"
+            )
             raise TableError(
                 f"{table.name}: column {name}{'' if header == name else f' ({header!r})'} is {low:.4g} to {high:.4g}: too few "
-                f"{thing} for a language model. In billions? add --scale {name}=1e9{other} (1e6 for millions, "
-                f"1e12 for trillions, 1 if these are the counts)"
+                f"{thing} for a language model. {guess}"
             )
     loss = runs["loss"]
     nats = LOSS_UNITS[unit](loss)

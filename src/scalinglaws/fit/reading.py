@@ -135,19 +135,9 @@ def _excel(content, name, max_rows) -> Table:
 def _json(content, name) -> Table:
     text = _decode(content, name)
     try:
-        value = json.loads(text)
-        said, place = "JSON records", "record"
-    except json.JSONDecodeError as whole:
-        # split at newlines only: str.splitlines would also cut at U+2028 inside a string
-        value, said, place = [], "JSON lines", "line"
-        for number, row in enumerate(text.split("\n"), 1):
-            if row.strip():
-                try:
-                    value.append(json.loads(row))
-                except json.JSONDecodeError:
-                    if number == 1:
-                        error, number = whole, whole.lineno
-                    raise TableError(f"{name}: line {number}: not JSON ({error.msg})") from None
+        value, said, place = json.loads(text), "JSON records", "record"
+    except json.JSONDecodeError as error:
+        value, said, place = _json_lines(text, name, error), "JSON lines", "line"
     if isinstance(value, dict):
         lists = {k: v for k, v in value.items() if isinstance(v, list)}
         records = [v for v in lists.values() if v and all(isinstance(r, dict) for r in v)]
@@ -160,6 +150,19 @@ def _json(content, name) -> Table:
     if not (isinstance(value, list) and value and all(isinstance(r, dict) for r in value)):
         raise TableError(f'{name}: JSON, but no list of runs: give [{{"N": …, "D": …, "loss": …}}, …]')
     return Table(pd.json_normalize(value, sep="."), name, place, said=(said,))
+
+
+def _json_lines(text, name, whole) -> list:
+    """One value a line. Lines end at newlines only: str.splitlines would cut at U+2028 inside a string."""
+    values = []
+    for number, row in enumerate(text.split("\n"), 1):
+        if row.strip():
+            try:
+                values.append(json.loads(row))
+            except json.JSONDecodeError as error:
+                at, reason = (whole.lineno, whole.msg) if number == 1 else (number, error.msg)
+                raise TableError(f"{name}: line {at}: not JSON ({reason})") from None
+    return values
 
 
 def _decode(content, name) -> str:
