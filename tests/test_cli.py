@@ -127,22 +127,25 @@ def table(**changes):
 
 BAD = {
     "implausible": (lambda: table(cells={(5, "N"): 1e300}), "line 7: column N is 1e+300, not between"),
-    "missing column": (lambda: good_runs().drop(columns="D"), "line 1: column D missing"),
-    "near miss": (
-        lambda: good_runs().rename(columns={"loss": "Loss"}),
-        "column loss missing (is 'Loss' meant?)",
+    "missing column": (
+        lambda: good_runs().drop(columns=["D", "C"]),
+        "line 1: column D missing; name it with --columns D=HEADER",
     ),
     "nan": (lambda: table(cells={(3, "loss"): "NaN"}), "line 5: column loss is NaN"),
     "empty cell": (lambda: table(cells={(0, "N"): ""}), "line 2: column N is empty"),
     "zero": (lambda: table(cells={(7, "D"): 0}), "line 9: column D is 0, not positive"),
     "negative": (lambda: table(cells={(7, "loss"): -2.5}), "line 9: column loss is -2.5, not positive"),
     "infinite": (lambda: table(cells={(2, "C"): "inf"}), "line 4: column C is inf"),
-    "text": (lambda: table(cells={(1, "N"): "70B"}), "line 3: column N is '70B', not a number"),
+    "text": (lambda: table(cells={(1, "N"): "70 B?"}), "line 3: column N is '70 B?', not a number"),
     "one budget": (lambda: good_runs().query("C > 5e21"), "all runs have one budget, C = 1e+22 FLOPs"),
     "three rows": (lambda: good_runs().query("D > 5 * N").iloc[[0, 15, 30]], "3 rows"),
     "duplicate": (lambda: pd.concat([good_runs(), good_runs().iloc[[4]]]), "lines 6 and"),
     "exchanged": (lambda: good_runs().rename(columns={"N": "D", "D": "N"}), "columns N and D look exchanged"),
-    "wrong unit": (lambda: good_runs().assign(C=good_runs()["C"] / 8.64e19), "line 2: column C is"),
+    "wrong unit": (lambda: good_runs().assign(C=good_runs()["C"] / 8.64e19), "add --scale C=8.64e19"),
+    "wrong count": (
+        lambda: good_runs().assign(C=good_runs()["C"] / 1e3),
+        "line 2: column C is 0.001 times 6·N·D",
+    ),
     "one size": (
         lambda: good_runs().assign(N=1e9, C=lambda t: 6e9 * t["D"]),
         "column N has 1 different value(s)",
@@ -169,10 +172,14 @@ def test_bad_tables_get_one_line_and_exit_2(capsys, tmp_path, case):
     ("content", "message"),
     [
         (b"", "the file is empty"),
-        (b"N;D;loss\n1;2;3\n", "separated by semicolons"),
-        (b"N\tD\tloss\n1\t2\t3\n", "separated by tabs"),
-        (b"N,D,loss\n1,2,3\n1,2,3,4,5\n", "not a comma-separated text table"),
-        (b"\xff\xfe\x00\x01", "not a comma-separated text table"),
+        (b"N,D,loss\n1,2,3\n1,2,3,4,5\n", "not a table separated by commas"),
+        (b"N,D,loss\n1,2,\xe9\n", "not a text table in UTF-8 (byte 13)"),
+        (b"\x01\x02\x00\x01", "not a text table"),
+        (b"PAR1 and then nothing", "a damaged Parquet file"),
+        (b"PK\x03\x04 and then nothing", "Excel"),
+        (b'[{"N": 1, "D": 2', "line 1: not JSON"),
+        (b'{"N": 1}\n{"N": \n', "line 2: not JSON"),
+        (b'["a", "b"]', "JSON, but no list of runs"),
     ],
 )
 def test_files_that_are_no_tables(capsys, tmp_path, content, message):
@@ -215,7 +222,16 @@ def test_isoflop_and_envelope_say_what_they_need(capsys, tmp_path):
     [(("--delta", "0"), "--delta must be a positive"), (("--delta", "nan"), "--delta must be a positive"),
         (("--seed", "-1"), "--seed must not be negative"),
         (("--level", "1.5"), "--level must be"), (("--bootstrap", "-1"), "--bootstrap must be"),
-     (("--budget", "-3"), "--budget must be"), (("--plot", "/nowhere/x.svg"), "--plot /nowhere/x.svg"), (("--plot", "x.docx"), "--plot x.docx")],
+     (("--budget", "-3"), "--budget must be"), (("--plot", "/nowhere/x.svg"), "--plot /nowhere/x.svg: no such folder"), (("--plot", "x.docx"), "--plot x.docx"), (("--plot", "p"), "name a file that ends in .svg"),
+     (("--budget", "many"), "--budget must be"), (("--asymmetric", ".5"), "--asymmetric must be"),
+     (("--delta", ".1", "--method", "isoflop"), "--delta is for --method surface"),
+     (("--predict", "N=1e9"), "give both"), (("--predict", "N=1e9,D=x"), "--predict D must be a positive number of tokens"),
+     (("--columns", "N"), "write NAME=VALUE"), (("--columns", "Q=N"), "is none of"), (("--columns", "N=size"), "column 'size' is not there"),
+     (("--scale", "N=big"), "--scale N must be"), (("--next", "0"), "--next must be"), (("--method", "isoflop", "--next", "2"), "needs a law"),
+     (("--method", "all", "--predict", "N=1e9,D=1e10"), "leave --method all out"), (("--by", "kind"), "column 'kind' is not there"),
+     (("--count", "total"), "--count is for the tables of"), (("--weights", "w"), "column 'w' is not there"),
+     (("--repeated", "drop"), "needs a column unique_tokens"),
+     (("--holdout", "C>1e99"), "leaves out 0 of"), (("--holdout", "__import__('os')"), "not understood"), (("--holdout", "Q>1"), "no column Q")],
 )  # fmt: skip
 def test_bad_options(capsys, runs_csv, option, message):
     code, _, err = call(capsys, "fit", runs_csv, *option)
@@ -247,7 +263,7 @@ def test_help_gives_units_and_runs_as_a_module(tmp_path):
         [sys.executable, "-m", "scalinglaws", "fit", "--help"], capture_output=True, text=True, cwd=tmp_path
     )
     assert found.returncode == 0
-    for part in ("nats per token", "FLOPs", "parameters", "several rows per N"):
+    for part in ("nats per token", "FLOPs", "parameters", "several rows per N", "--scale", "--next"):
         assert part in found.stdout
     bad = subprocess.run(
         [sys.executable, "-m", "scalinglaws", "fit", "none.csv"], capture_output=True, text=True, cwd=tmp_path
@@ -300,7 +316,7 @@ def test_training_curves_must_be_named_alike(capsys, tmp_path):
     frame = pd.DataFrame({"N": curves.N, "D": curves.D, "loss": curves.loss, "run": "same"})
     frame.to_csv(tmp_path / "r.csv", index=False)
     code, _, err = call(capsys, "fit", tmp_path / "r.csv", "--method", "envelope")
-    assert (code, "line 6: column run: curve 'same' has N = 1e+08 above" in err) == (2, True)
+    assert (code, "line 6: column run: 'same' has N = 1e+08 above" in err) == (2, True)
     frame["run"] = ["a"] * 4 + [""] * 8
     frame.to_csv(tmp_path / "r.csv", index=False)
     code, _, err = call(capsys, "fit", tmp_path / "r.csv", "--method", "envelope")

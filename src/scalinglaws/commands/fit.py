@@ -1,25 +1,29 @@
-"""`scalinglaws fit RUNS.csv`: fit your own runs."""
+"""`scalinglaws fit RUNS`: fit your own runs."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
+import math
+import re
+import sys
+from pathlib import Path
 
-import numpy as np
-
-from .. import fit as fitting
-from ..laws import Chinchilla
 from . import UserError
-from .runs import MAX_ROWS, check_enough, read_runs, read_stored
 
+MAX_ROWS = 100_000
+DRAWN = (".svg", ".png", ".pdf")
 EPILOG = """\
-columns of RUNS.csv (comma-separated, header line, any order, others ignored):
+RUNS is CSV, TSV, semicolons with decimal commas, JSON, JSON lines, Parquet or Excel, or - for
+standard input. Columns, in any order and under their usual names (params, tokens, val_loss,
+flops, … are recognised, and how they were read is said):
   N     parameters (say which ones you count, and count them alike in every row)
-  D     training tokens
-  loss  final loss, nats per token (bits × 0.6931)
+  D     training tokens; from C and N where it is absent
+  loss  final loss, nats per token (--loss-unit for others)
   C     training FLOPs, optional; 6·N·D without it
-  run   envelope only, optional: names the training curve a row belongs to
+  run   optional: the training run a row belongs to. Rows of one run, seeds at one (N, D) and
+        points along a curve are resampled together
+  unique_tokens  optional: distinct tokens, where data were repeated
 
 A .parquet table of stored runs (data/runs) is read at the best learning rate of each size and
 length; envelope takes its training curves.
@@ -30,10 +34,27 @@ methods:
   isoflop   a parabola per budget, then a line (approach 2)
   envelope  minimum over training curves (approach 1): several rows per N, points along
             training curves
+  all       the four side by side, and whether they agree
 
---json prints one object: method, params, interval, objective, status, n, allocation,
-warnings, seconds (CPU time: fit, bootstrap). Exit code 2: bad input, one line on stderr.
+Where the runs do not determine the split of a budget into N and D, the answer says what they
+do determine, and gives no allocation.
+
+--json prints one object: read, warnings, method, params, interval, objective, status, n, runs,
+undetermined, determined, allocation, predictions, holdout, next, seconds (CPU time: fit,
+bootstrap); with --method all `methods`, with --by `groups`. Exit code 2: bad input, one line
+on stderr.
 """
+
+
+class _Once(argparse.Action):
+    """Store, and refuse an option that is given twice instead of taking the last in silence."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        given = namespace.__dict__.setdefault("_given", set())
+        if self.dest in given:
+            parser.error(f"{option_string} is given twice")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
 
 
 def register(commands) -> None:
@@ -44,171 +65,202 @@ def register(commands) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument(
-        "runs", metavar="RUNS.csv", help="table of runs, or a .parquet table of `scalinglaws sweep`"
+    p.error = _one_line
+    p.register("action", None, _Once)
+    add = p.add_argument
+    add("runs", metavar="RUNS", help="table of runs, or - for standard input")
+    add("--method", choices=["surface", "isoflop", "envelope", "varpro", "all"], default="surface")
+    reading = p.add_argument_group("reading")
+    add = reading.add_argument
+    add("--columns", metavar="N=HEADER,…", help="which column is what, e.g. N=params,D=tokens,loss=val_loss")
+    add("--scale", metavar="N=1e9,…", help="factors: sizes in billions are N=1e9")
+    add("--loss-unit", choices=["nats", "bits", "perplexity", "bits-per-byte"])
+    add("--drop-diverged", action="store_true", help="leave out rows without a finite loss, and say which")
+    add(
+        "--repeated",
+        choices=["keep", "drop", "effective"],
+        default="keep",
+        help="runs with D above unique_tokens: keep, leave out, or count as the fresh tokens they are worth",
     )
-    p.add_argument("--method", choices=["surface", "isoflop", "envelope", "varpro"], default="surface")
-    p.add_argument(
-        "--delta",
+    add(
+        "--run",
+        dest="run_column",
+        metavar="COLUMN",
+        help="the column that names the training runs; none: every row is one",
+    )
+    add("--weights", metavar="COLUMN", help="weights of the rows")
+    add("--max-rows", type=int, default=MAX_ROWS, help="refuse longer tables (default %(default)s)")
+    add(
+        "--count",
+        choices=["total", "non-embedding"],
+        help="what N counts in a table of sweep (default total)",
+    )
+    add("--keep-columns", action="store_true", help="do not suspect that N and D are exchanged")
+    fitting = p.add_argument_group("fitting")
+    add = fitting.add_argument
+    add("--delta", type=float, help="Huber threshold in log-loss units, surface only (default 0.001)")
+    add(
+        "--asymmetric",
         type=float,
-        default=1e-3,
-        help="Huber threshold in log-loss units, surface only (default %(default)s)",
+        metavar="R",
+        help="runs above the law (under-tuned) count 1/R, surface only",
     )
-    p.add_argument(
+    add(
         "--bootstrap",
         type=int,
         default=1000,
         metavar="K",
         help="resamples for the intervals, 0 for none (default %(default)s)",
     )
-    p.add_argument("--level", type=float, default=0.95, help="level of the intervals (default %(default)s)")
-    p.add_argument(
-        "--budget",
-        type=float,
-        metavar="FLOPS",
-        help="print the optimal N and D at this many FLOPs, e.g. 5.76e23",
+    add("--level", type=float, default=0.95, help="level of the intervals (default %(default)s)")
+    add("--seed", type=int, default=0, help="seed of the bootstrap (default %(default)s)")
+    add("--by", metavar="COLUMN", help="one fit a value of this column, side by side")
+    asking = p.add_argument_group("asking")
+    add = asking.add_argument
+    add("--budget", metavar="FLOPS", help="the optimal N and D at this many FLOPs, e.g. 5.76e23")
+    add(
+        "--predict",
+        metavar="N=…,D=…",
+        action="append",
+        default=[],
+        help="the loss of a run, e.g. N=70B,D=1.4T; may be repeated",
     )
-    p.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default %(default)s)")
-    p.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    p.add_argument("--plot", metavar="OUT.svg", help="draw the runs and the law")
-    p.add_argument(
-        "--max-rows", type=int, default=MAX_ROWS, help="refuse longer tables (default %(default)s)"
+    add(
+        "--holdout",
+        metavar="WHICH",
+        nargs="?",
+        const="largest",
+        help="leave runs out, predict them: the largest budget, or a condition such as 'C>1e20'",
     )
-    p.add_argument(
-        "--count",
-        choices=["total", "non-embedding"],
-        default="total",
-        help="parameters counted as N in a .parquet table (default %(default)s)",
-    )
-    p.add_argument("--keep-columns", action="store_true", help="do not suspect that N and D are exchanged")
+    add("--next", type=int, metavar="K", help="the K runs that would narrow the optimum's interval most")
+    add("--json", action="store_true", help="print one JSON object instead of text")
+    add("--plot", metavar="OUT.svg", help="draw the runs and the law (.svg, .png or .pdf)")
     p.set_defaults(run=run)
 
 
+def _one_line(message):
+    """Bad usage in one line, like every other bad input."""
+    print(f"scalinglaws fit: error: {message} (see scalinglaws fit --help)", file=sys.stderr)
+    raise SystemExit(2)
+
+
 def run(options) -> int:
-    """Fit, resample, report."""
-    _check_options(options)
-    if options.runs.endswith(".parquet"):
-        runs = read_stored(options.runs, options.method, options.count)
-    else:
-        runs = read_runs(options.runs, max_rows=options.max_rows, check_order=not options.keep_columns)
-    check_enough(options.runs, runs, options.method)
-    started = time.process_time()
+    """Read, fit, resample, report."""
+    _understand(options)
+    import numpy as np
+
+    from . import report, text
+    from .runs import read
+
+    reading = read(options)
+    head = f"{reading.table.name}: "
+    fit = None
     try:
-        return _fit_and_report(runs, options, started)
+        if options.method == "all":
+            found = report.side_by_side(reading, options)
+            shown = text.several(found["methods"], found["agreement"], "method")
+        elif options.by:
+            found = report.by_group(reading, options)
+            shown = text.several(found["groups"], found["agreement"], options.by)
+        else:
+            found, fit = report.answer(reading, options, options.method)
+            shown = text.one(found, options.bootstrap)
     except (ValueError, np.linalg.LinAlgError) as error:
-        raise UserError(f"{options.runs}: {error}") from None
-
-
-def _fit_and_report(runs, options, started) -> int:
-    fit = fit_runs(runs, options.method, options.delta)
-    seconds = {"fit": time.process_time() - started, "bootstrap": 0.0}
-    boot = None
-    if options.bootstrap:
-        started = time.process_time()
-        boot = fitting.bootstrap(fit, options.bootstrap, options.seed)
-        seconds["bootstrap"] = time.process_time() - started
-    report = build_report(fit, boot, runs, options, seconds)
-    if options.plot:
-        _plot(options.plot, fit, runs)
-    print(
-        json.dumps(_finite(report), indent=1, allow_nan=False) if options.json else as_text(report, options)
-    )
+        raise UserError(head + str(error)) from None
+    except (OverflowError, FloatingPointError):
+        raise UserError(head + "the law overflows: look for outliers and wrong units") from None
+    except MemoryError:
+        raise UserError(head + "not enough memory; keep fewer rows, or lower --bootstrap") from None
+    print(json.dumps(_finite(found), indent=1, allow_nan=False) if options.json else shown)
+    if options.plot:  # after the answer: what was fitted is printed even if it cannot be drawn
+        sys.stdout.flush()
+        _plot(options.plot, fit, reading.runs)
     return 0
 
 
-def _check_options(options):
-    if not (np.isfinite(options.delta) and options.delta > 0):
+def _understand(options):
+    """Turn the options' text into values and refuse what cannot be meant, before any file is read."""
+    if options.delta is not None and not (math.isfinite(options.delta) and options.delta > 0):
         raise UserError(f"--delta must be a positive number, got {options.delta:g}")
+    if options.asymmetric is not None and not 1 <= options.asymmetric < math.inf:
+        raise UserError(f"--asymmetric must be a number, 1 or more, got {options.asymmetric:g}")
+    for flag in ("delta", "asymmetric"):
+        if getattr(options, flag) is not None and options.method not in ("surface", "all"):
+            raise UserError(f"--{flag} is for --method surface; {options.method} has no such thing")
     if options.seed < 0:
         raise UserError(f"--seed must not be negative, got {options.seed}")
     if not 0 < options.level < 1:
         raise UserError(f"--level must be between 0 and 1, got {options.level:g}")
     if options.bootstrap < 0 or options.bootstrap == 1:
         raise UserError(f"--bootstrap must be 0 or at least 2, got {options.bootstrap}")
-    if options.budget is not None and not (np.isfinite(options.budget) and options.budget > 0):
-        raise UserError(f"--budget must be a positive number of FLOPs, got {options.budget:g}")
-
-
-def fit_runs(runs, method: str, delta: float = 1e-3) -> fitting.Fit:
-    """The `Fit` of a validated table by one of the four methods."""
-    N, D, loss = (runs[c].to_numpy() for c in ("N", "D", "loss"))
-    C = runs["C"].to_numpy() if "C" in runs else None
-    if method == "surface":
-        return fitting.fit_surface(N, D, loss, delta=delta)
-    if method == "varpro":
-        return fitting.fit_varpro(N, D, loss)
-    if method == "isoflop":
-        return fitting.fit_isoflop(N, D, loss, C)
-    return fitting.fit_envelope(N, D, loss, C, run=runs["run"].to_numpy() if "run" in runs else None)
-
-
-def build_report(fit, boot, runs, options, seconds) -> dict:
-    """The JSON object: everything the text prints comes from it."""
-    allocation, warnings = None, list(fit.warnings)
-    C = runs["C"] if "C" in runs else 6 * runs["N"] * runs["D"]
-    # C = k·N·D: the table's own count of FLOPs decides what a budget buys
-    ratio = C / (runs["N"] * runs["D"])
-    k = {"k": float(ratio.median())} if fit.method in ("surface", "varpro") else {}
-    if k and ratio.max() / ratio.min() > 1.1:
-        warnings.append(
-            f"C/(N·D) varies from {ratio.min():.3g} to {ratio.max():.3g}; budgets use its median, {k['k']:.3g}"
+    if options.budget is not None:
+        options.budget = _quantity(
+            "--budget", re.sub(r"\s*flops?$", "", options.budget, flags=re.IGNORECASE), "FLOPs"
         )
-    if fit.bound_hit:
-        warnings.append(
-            f"parameter at its bound ({fit.status.removeprefix('bound: ')}): the runs do not determine it, "
-            "and its interval means little"
-        )
-    if not fit.converged:
-        warnings.append("the optimiser did not converge; check the runs for outliers")
-    if fit.method in ("surface", "varpro") and len(np.unique(fitting.group_budgets(C))) < 3:
-        warnings.append("too few budgets: fewer than three distinct values of C")
-    if fit.method in ("surface", "varpro"):
-        miss = np.abs(np.log(fit.law.predict(runs["N"], runs["D"]) / runs["loss"])).to_numpy()
-        worst = int(np.argmax(miss))
-        if miss[worst] > max(0.01, 20 * np.median(miss)):
-            warnings.append(
-                f"line {worst + 2} misses the law by {100 * np.expm1(miss[worst]):.0f} %, far more than the others: "
-                "check its N, D and loss (exchanged columns? another unit?)"
-            )
-    if boot is not None and boot.failed > 0.01:
-        warnings.append(
-            f"{100 * boot.failed:.1f} % of the resamples could not be fitted and are left out of the intervals"
-        )
-    if options.budget:
-        at = fit.law.optimum(options.budget, **k)
-        allocation = {
-            "C": float(options.budget),
-            "N": float(at.N),
-            "D": float(at.D),
-            "tokens_per_parameter": float(at.D / at.N),
-            "loss": None if np.isnan(at.loss) else float(at.loss),
-        }
-        if boot is not None:
-            allocation["interval"] = {
-                k: list(v) for k, v in boot.optimum_interval(options.budget, options.level, **k).items()
-            }
-        decades = np.log10(options.budget / C.max())
-        if decades > 0:
-            warnings.append(
-                f"extrapolation: the budget is {decades:.1f} decades beyond the largest run ({C.max():.3g} FLOPs)"
-            )
-        elif options.budget < C.min():
-            warnings.append(
-                f"extrapolation: the budget is {np.log10(C.min() / options.budget):.1f} decades below the smallest run"
-            )
-    interval = {} if boot is None else {k: list(boot.interval(k, options.level)) for k in fit.params}
-    return {
-        "method": fit.method,
-        "params": fit.params,
-        "interval": interval,
-        "level": options.level,
-        "objective": fit.objective,
-        "status": fit.status,
-        "n": fit.n,
-        "allocation": allocation,
-        "warnings": warnings,
-        "seconds": seconds,
-    }
+    if options.next is not None and not 1 <= options.next <= 100:
+        raise UserError(f"--next must be between 1 and 100, got {options.next}")
+    options.columns = _pairs("--columns", options.columns, ("N", "D", "loss", "C", "run", "unique_tokens"))
+    scale = _pairs("--scale", options.scale, ("N", "D", "C", "unique_tokens"))
+    options.scale = {name: _quantity(f"--scale {name}", value, "") for name, value in scale.items()}
+    options.predict = [_point(p) for p in options.predict]
+    several = "--method all" if options.method == "all" else "--by" if options.by else None
+    if options.method == "all" and options.by:
+        raise UserError("--by and --method all are two tables; ask for one of them")
+    for flag in ("predict", "holdout", "next", "plot"):
+        if getattr(options, flag) and several:
+            raise UserError(f"--{flag} is about one fit; leave {several} out")
+        if getattr(options, flag) and flag != "plot" and options.method not in ("surface", "varpro", "all"):
+            raise UserError(f"--{flag} needs a law of the loss: --method surface or varpro")
+    if options.plot:
+        _drawable(options.plot)
+
+
+def _pairs(flag, text, names) -> dict[str, str]:
+    """`N=a,D=b` as a dictionary."""
+    found = {}
+    for part in text.split(",") if text else []:
+        name, equals, value = (s.strip() for s in part.partition("="))
+        if not (equals and value):
+            raise UserError(f"{flag} {text}: write NAME=VALUE, separated by commas, e.g. {flag} N=…")
+        if name not in names or name in found:
+            problem = "is given twice" if name in found else f"is none of {', '.join(names)}"
+            raise UserError(f"{flag} {text}: {name} {problem}")
+        found[name] = value
+    return found
+
+
+def _quantity(flag, text, unit) -> float:
+    """A positive number as people write it: 5.76e23, 70B, 1.4T."""
+    found = re.fullmatch(
+        r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kmbt]?)", text.strip(), re.IGNORECASE
+    )
+    factor = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
+    value = float(found[1]) * factor[found[2].lower()] if found else math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise UserError(f"{flag} must be a positive number{' of ' + unit if unit else ''}, got {text}")
+    return value
+
+
+def _point(text) -> tuple[float, float]:
+    """`N=70B,D=1.4T` as (N, D)."""
+    pairs = _pairs("--predict", text, ("N", "D"))
+    if len(pairs) < 2:
+        raise UserError(f"--predict {text}: give both, e.g. --predict N=70B,D=1.4T")
+    return tuple(_quantity(f"--predict {name}", pairs[name], what) for name, what in (("N", "parameters"), ("D", "tokens")))  # fmt: skip
+
+
+def _drawable(path):
+    """Refuse a picture that cannot be written, before the fit."""
+    import os
+
+    target = Path(path)
+    if target.suffix.lower() not in DRAWN:
+        raise UserError(f"--plot {path}: name a file that ends in {', '.join(DRAWN)}")
+    folder = target.parent
+    if not folder.is_dir():
+        raise UserError(f"--plot {path}: no such folder {folder}")
+    if target.is_dir() or not os.access(target if target.exists() else folder, os.W_OK):
+        raise UserError(f"--plot {path}: cannot be written")
 
 
 def _finite(value):
@@ -217,47 +269,15 @@ def _finite(value):
         return {k: _finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-_UNITS = {"E": "nats/token", "A": "", "B": "", "N0": "parameters at C0", "D0": "tokens at C0"}
-_LABELS = {"alpha": "α", "beta": "β"}
-
-
-def as_text(report: dict, options) -> str:
-    """The report for people."""
-    law = "L = E + A/N^α + B/D^β" if "E" in report["params"] else "N_opt = N0·(C/C0)^a,  D_opt = D0·(C/C0)^b"
-    lines = [f"{law}   ({report['method']}, {report['n']} rows, {report['status']})"]
-    for name, value in report["params"].items():
-        text = f"  {_LABELS.get(name, name):<3}= {value:<12.6g}"
-        if name in report["interval"]:
-            low, high = report["interval"][name]
-            text += f"{100 * report['level']:g} %: {low:.6g} to {high:.6g}"
-        lines.append(f"{text}  {_UNITS.get(name, '')}".rstrip())
-    lines.append(f"  objective {report['objective']:.6g}")
-    if at := report["allocation"]:
-        lines.append(
-            f"optimal at {at['C']:.4g} FLOPs: N = {at['N']:.4g} parameters, D = {at['D']:.4g} tokens, "
-            f"{at['tokens_per_parameter']:.1f} tokens a parameter"
-            + (f", loss {at['loss']:.4g} nats/token" if at["loss"] is not None else "")
-        )
-        if "interval" in at:
-            (n0, n1), (d0, d1) = at["interval"]["N"], at["interval"]["D"]
-            lines.append(f"  {100 * report['level']:g} %: N {n0:.4g} to {n1:.4g}, D {d0:.4g} to {d1:.4g}")
-    lines += [f"warning: {w}" for w in report["warnings"]]
-    s = report["seconds"]
-    lines.append(
-        f"CPU time: fit {s['fit']:.3f} s, bootstrap {s['bootstrap']:.3f} s ({options.bootstrap} resamples)"
-    )
-    return "\n".join(lines)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plot(path, fit, runs):
-    from ..figures import write
     from ..plots import fitted
 
-    draw = fitted.surface if isinstance(fit.law, Chinchilla) else fitted.frontier
     try:
-        write(path, draw, fit, runs, size=(8, 3.6))
-    except (OSError, ValueError) as error:
-        raise UserError(f"--plot {path}: {error}") from None
+        fitted.plot(fit, runs, path)
+    except Exception as error:  # whatever drawing stumbles over, the numbers stand above
+        raise UserError(
+            f"--plot {path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from None

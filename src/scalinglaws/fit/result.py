@@ -112,7 +112,7 @@ class Bootstrap:
             if jackknife is None:
                 raise ValueError("BCa needs the jackknife: call bootstrap(..., jackknife=True)")
             return bca(samples, estimate, jackknife, level)
-        raise ValueError(f"interval kind must be 'percentile', 'expanded' or 'bca', got {kind!r}")
+        raise ValueError(f"interval kind must be 'expanded', 'percentile' or 'bca', got {kind!r}")
 
 
 def _law(law, samples: Parameters):
@@ -219,7 +219,7 @@ def expanded_level(level: float, units: int) -> float:
     """The level at which percentiles of few resampled units cover `level` of the time.
 
     2Φ(√(m/(m−1))·t) − 1 with t the two-sided quantile of Student's t with m − 1 degrees of
-    freedom (Hesterberg 2015, doi:10.1080/00031305.2015.1089789, Section 3.2): resampling m
+    freedom (Hesterberg 2015, doi:10.1080/00031305.2015.1089789): resampling m
     units takes their spread for (m−1)/m of what it is, and percentiles for normal.
     """
     m = max(units, 2)

@@ -20,6 +20,23 @@ def _middle(name, low: float = 0.08, high: float = 0.72):
     return ListedColormap(colormaps[name](np.linspace(low, high, 256)))
 
 
+def plot(fit, runs, path=None, size=(8.0, 3.6)):
+    """Draw a fit of `scalinglaws.fit` with its runs: `surface`, or `frontier` for approaches 1 and 2.
+
+    Returns the matplotlib figure; with `path` it is written there instead (.svg, .png, .pdf).
+    """
+    from matplotlib.figure import Figure
+
+    from ..figures import write
+
+    draw = surface if hasattr(fit.law, "predict") else frontier
+    if path is not None:
+        return write(path, draw, fit, runs, size=size)
+    fig = Figure(figsize=size, layout="constrained")
+    draw(fig, fit, runs)
+    return fig
+
+
 def surface(fig, fit, runs, budgets=None):
     """Left: contours of L(N, C) with the runs and the efficient frontier. Right: IsoFLOP slices.
 
