@@ -74,6 +74,7 @@ def test_no_random_start_does_better():
         assert found.objective <= other.fun * (1 + 1e-9)
 
 
+@pytest.mark.long
 def test_bootstrap_covers_the_truth():
     """95 % intervals of α_N in 60 noisy worlds cover it in most; far below, and they would be too narrow."""
     rng = np.random.default_rng(2)

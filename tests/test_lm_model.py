@@ -183,6 +183,7 @@ def test_replicas_must_share_a_shape():
         Trainer([TINY, TINY.with_(batch=8)])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", ["transformer", "lstm"])
 def test_a_copy_task_is_learnt(architecture, monkeypatch):
     """Second half of every window repeats the first: only a model that attends or remembers can know it."""
@@ -212,6 +213,7 @@ def test_dropout_changes_training_and_not_evaluation():
     assert trainer._executor.gradient(tokens)[0] != trainer._executor.gradient(tokens)[0]
 
 
+@pytest.mark.long
 def test_compiled_and_plain_agree():
     run = TINY.with_(tokens=4 * 12 * 20)
     plain, compiled = (Trainer([run], compiled=c).train()[0] for c in (False, True))

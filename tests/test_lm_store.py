@@ -91,6 +91,7 @@ def test_a_damaged_table_is_an_error_with_the_remedy(tmp_path, result):
         store.table()
 
 
+@pytest.mark.long
 def test_every_flipped_byte_is_noticed_or_harmless(tmp_path, result):
     """Page checksums: a flipped byte never changes a number silently."""
     store = Store("s", "cpu", tmp_path)
@@ -228,6 +229,7 @@ def test_committed_tables_hold_what_the_study_asks_for(name, profile):
         assert Run.from_dict(fields).hash == row.hash
 
 
+@pytest.mark.long
 def test_the_gpu_profile_begins_with_the_committed_table(tmp_path, monkeypatch):
     """What is stored is read, what is missing is trained and kept under _build, nothing twice."""
     (tmp_path / "data" / "studies").mkdir(parents=True)

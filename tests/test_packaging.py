@@ -198,6 +198,8 @@ def test_make_lists_its_targets():
 
 ROOMS = [
     "paths",
+    "store",
+    "numbers",
     "provenance",
     "laws",
     "flops",
@@ -209,6 +211,7 @@ ROOMS = [
     "claims",
     "figures",
     "plots",
+    "stored",
     "notebook",
     "build",
     "commands",

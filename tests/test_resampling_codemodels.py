@@ -395,6 +395,7 @@ def command(*arguments, **environment):
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_tiny_model_end_to_end(tiny, tasks, tmp_path):  # noqa: F811
     options = [
         "--model",

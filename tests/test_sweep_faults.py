@@ -85,6 +85,7 @@ def activity(store):
     return max(times)
 
 
+@pytest.mark.long
 def test_kill_nine_at_twenty_random_moments(study, undisturbed, tmp_path):
     """A quarter of the moments fall into start-up, the others within two seconds of training."""
     rng = random.Random(20)
@@ -113,6 +114,7 @@ def test_kill_nine_at_twenty_random_moments(study, undisturbed, tmp_path):
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.mark.long
 def test_a_killed_worker_is_replaced(study, undisturbed, tmp_path):
     process = subprocess.Popen(
         command(study, tmp_path), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -129,6 +131,7 @@ def test_a_killed_worker_is_replaced(study, undisturbed, tmp_path):
     pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
 def test_an_interrupt_keeps_what_is_in_flight(study, undisturbed, tmp_path, number, times):
     """Ctrl-C, and the end of a batch job, which often comes twice and to every process."""
@@ -153,6 +156,7 @@ def test_an_interrupt_keeps_what_is_in_flight(study, undisturbed, tmp_path, numb
     pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
 
 
+@pytest.mark.long
 def test_truncated_checkpoints_and_damaged_runs(study, undisturbed, tmp_path):
     process = subprocess.Popen(
         command(study, tmp_path), env=environment("0.05"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -176,6 +180,7 @@ def test_truncated_checkpoints_and_damaged_runs(study, undisturbed, tmp_path):
     pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
 
 
+@pytest.mark.long
 def test_two_sweeps_at_once_share_the_work(study, undisturbed, tmp_path):
     both = [
         subprocess.Popen(
@@ -192,6 +197,7 @@ def test_two_sweeps_at_once_share_the_work(study, undisturbed, tmp_path):
     pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("checkpoint", ["1000", "0.05"], ids=["while storing", "while checkpointing"])
 def test_a_full_disk_stops_in_one_line_and_loses_nothing(study, undisturbed, tmp_path, checkpoint):
     """A file system of its own, so small that a few runs fill it; then the same runs with room."""
@@ -229,6 +235,7 @@ def test_a_full_disk_stops_in_one_line_and_loses_nothing(study, undisturbed, tmp
     pd.testing.assert_frame_equal(table(tmp_path / "kept"), undisturbed)
 
 
+@pytest.mark.long
 def test_a_run_that_fails_is_tried_twice_and_reported(study, undisturbed, tmp_path):
     """A checkpoint path that is a folder makes one run fail; the others finish; mended, it is trained."""
     first = studies.load("endure", "cpu", study).runs[0]

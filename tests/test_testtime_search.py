@@ -121,6 +121,7 @@ def test_with_one_sample_every_method_is_pass_1(method):
     assert abs(accuracy - 1 / 27) < 4 * (1 / 27 / 3000) ** 0.5
 
 
+@pytest.mark.long
 def test_with_a_perfect_verifier_weighted_best_of_n_is_coverage():
     found = search.best_of(Toy(perfect), list(range(500)), 16)
     for f in found:
@@ -146,6 +147,7 @@ def test_a_beam_of_one_follows_the_best_step():
     assert {s[: K - 1] for s in found.solutions} == {best[-1]}
 
 
+@pytest.mark.long
 def test_lookahead_chooses_by_what_comes_after():
     """A verifier that sees only finished solutions is blind for a plain beam and not for one that looks ahead."""
 

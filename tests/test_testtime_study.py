@@ -154,6 +154,7 @@ def command(house, *arguments):
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_killed_study_keeps_what_was_finished(house, tmp_path, monkeypatch):
     """Killed with everything it started; the same command goes on, packs, and the book can read the tables."""
     (tmp_path / "data" / "testtime").mkdir(parents=True)

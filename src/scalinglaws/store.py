@@ -44,7 +44,7 @@ def write_whole(path: Path, content: bytes) -> None:
         with suppress(OSError):
             partial.unlink()
         raise StoreError(
-            f"cannot write {path}: {error.strerror or error}; make room (or make the folder writable) and start "
+            f"cannot write {path}: {error.strerror or error}; free some space (or make the folder writable) and start "
             "again, what is finished is kept"
         ) from None
 
