@@ -51,9 +51,13 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def check_writable(folder: Path) -> None:
     """Raise StoreError, before any work, where nothing could be stored in `folder`."""
-    probe = folder / f".{socket.gethostname()}-{os.getpid()}.probe"
-    write_whole(probe, b"")
-    probe.unlink()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(folder, os.W_OK) else "not writable"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise StoreError(f"cannot write {folder}: {reason}; make it writable or choose another place")
 
 
 def table_bytes(frame: pd.DataFrame) -> bytes:
