@@ -1,10 +1,10 @@
 """Open code models under resampling: answers read, hand-written programs counted, a tiny model end to end."""
 
 import argparse
+import contextlib
+import io
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -358,6 +358,50 @@ def test_a_run_is_not_mixed_with_another(tasks, tmp_path):
         worked(some, tmp_path, Script)
 
 
+def test_samples_are_added_to_a_finished_run(tasks, tmp_path):
+    """What was drawn stays, what is new comes on top, and both are judged and voted on together."""
+    some = [tasks[f"HumanEval/{i}"] for i in (0, 35)]
+    texts = lambda: [
+        json.loads(p.read_text())["texts"]
+        for p in sorted((tmp_path / "tasks").iterdir(), key=lambda p: p.name)
+    ]
+    first = worked(some, tmp_path, Script)
+    before = texts()
+    with pytest.raises(KeyboardInterrupt):
+        worked(some, tmp_path, lambda: Script(1), replace(SETTINGS, samples=20))
+    more = worked(some, tmp_path, Script, replace(SETTINGS, samples=20))
+    assert list(first["n"]) == [8, 8]
+    assert list(more["n"]) == [20, 20]
+    assert [t[:8] for t in texts()] == before
+    assert all(len(t) == 20 for t in texts())
+    for task, row, drawn in zip(some, more.to_dict("records"), texts(), strict=True):
+        again, _ = tallied(answered(task), [program(task, t, chat=False) for t in drawn])
+        assert {k: row[k] for k in again} == again
+    with pytest.raises(codemodels.RunError, match="samples 20 instead of 8: give another --out"):
+        worked(some, tmp_path, Script)
+    path = tmp_path / "tasks" / "HumanEval-0.json"
+    piece = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in piece.items() if k != "texts"}))
+    with pytest.raises(codemodels.RunError, match="samples were not kept, so none can be added"):
+        worked(some, tmp_path, Script, replace(SETTINGS, samples=30))
+    path.write_text(json.dumps(piece)[:50])
+    with pytest.raises(codemodels.RunError, match=r"HumanEval-0\.json is damaged: delete it"):
+        worked(some, tmp_path, Script, replace(SETTINGS, samples=30))
+
+
+def test_greedy_is_the_likeliest_continuation(tiny):  # noqa: F811
+    import torch
+
+    coder = codemodels.Transformers(str(tiny))
+    (text,) = coder.write("def f(x):\n", 1, 0.0, [], 6, 0)
+    assert coder.write("def f(x):\n", 1, 0.0, [], 6, 1) == [text]
+    ids = coder.tokenizer("def f(x):\n", add_special_tokens=False)["input_ids"]
+    start = len(ids)
+    for _ in range(6):
+        ids.append(int(coder.model(torch.tensor([ids])).logits[0, -1].argmax()))
+    assert text == coder.tokenizer.decode(ids[start:], skip_special_tokens=True)
+
+
 def test_a_left_out_task_is_told_and_not_counted(tasks, tmp_path, monkeypatch):
     some = [
         replace(tasks["HumanEval/35"], reference="def max_element(l):\n    return g(l)"),
@@ -388,11 +432,12 @@ def test_the_summary_is_that_of_the_estimators():
     assert "– (–) on 0 tasks" in nothing
 
 
-def command(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "scalinglaws", "resample", *map(str, arguments)],
-        capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-    )  # fmt: skip
+def command(*arguments):
+    """The command line in this process: exit code, what it printed, what it said on stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(["resample", *map(str, arguments)])
+    return argparse.Namespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 @pytest.mark.long
@@ -451,7 +496,8 @@ def test_samples_depend_on_the_seed_alone(tiny):  # noqa: F811
         ("--model m", "--model needs --tasks humanevalplus or mbppplus"),
         ("--model m --tasks humanevalplus --samples -3", "--samples must be at least 1, got -3"),
         ("--model m --tasks humanevalplus --max-tokens 0", "--max-tokens must be at least 1"),
-        ("--model m --tasks humanevalplus --temperature 0", "--temperature must be above 0"),
+        ("--model m --tasks humanevalplus --temperature -1", "--temperature must be at least 0 (greedy)"),
+        ("--model m --tasks humanevalplus --temperature 0 --samples 5", "greedy, every sample the same"),
         ("--model m --tasks humanevalplus --timeout nan", "--timeout must be above 0"),
         ("--study smoke --tasks mbppplus", "--tasks goes with --model"),
         ("--model /no/such/folder --tasks mbppplus --limit 1", "no folder /no/such/folder"),
@@ -471,14 +517,31 @@ def test_bad_input_is_one_line(options, message, tasks, capsys):
     assert message in last[0]
 
 
-def test_missing_data_are_told(tiny, tmp_path):  # noqa: F811
-    found = command(
-        "--model", tiny, "--tasks", "humanevalplus",
-        SCALINGLAWS_MIRROR=str(tmp_path), SCALINGLAWS_CACHE=str(tmp_path), SCALINGLAWS_OFFLINE="1",
-    )  # fmt: skip
+def test_greedy_and_the_context_on_the_command_line(tiny, tasks, tmp_path):  # noqa: F811
+    options = ["--model", tiny, "--tasks", "humanevalplus", "--limit", 1, "--out", tmp_path / "out"]
+    done = command(*options, "--temperature", 0, "--max-tokens", 8)
+    assert done.returncode == 0, done.stderr
+    assert "greedy, one sample a task" in done.stderr
+    assert list(pd.read_parquet(tmp_path / "out" / "counts.parquet")["n"]) == [1]
+    long = command(*options, "--max-tokens", 2000)
+    assert long.returncode == 2
+    assert long.stderr.count("\n") == 1
+    assert "reads at most 2048 tokens, of which the longest question takes" in long.stderr
+    fewer = int(long.stderr.split("give --max-tokens ")[1].split()[0])
+    coder = codemodels.Transformers(str(tiny))
+    asked = coder.prompt(evalplus.question(evalplus.load("humanevalplus", 1)[0]))
+    assert fewer == 2048 - len(coder.tokenizer(asked, add_special_tokens=False)["input_ids"])
+
+
+def test_missing_data_are_told(tiny, tmp_path, monkeypatch):  # noqa: F811
+    for name in ("MIRROR", "CACHE"):
+        monkeypatch.setenv(f"SCALINGLAWS_{name}", str(tmp_path))
+    monkeypatch.setenv("SCALINGLAWS_OFFLINE", "1")
+    monkeypatch.setattr(datasets.registry, "_missing", {})
+    found = command("--model", tiny, "--tasks", "humanevalplus")
     assert found.returncode == 2
     assert "HumanEvalPlus-v0.1.10.jsonl.gz" in found.stderr
-    assert "Traceback" not in found.stderr
+    assert found.stderr.count("\n") == 1
 
 
 def test_without_a_sandbox_nothing_is_loaded(monkeypatch, tmp_path):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import io
 import json
-import subprocess
-import sys
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from scalinglaws.testtime import open_models, open_run, open_verifiers, search, shelf, tree
+from scalinglaws.__main__ import main
+from scalinglaws.testtime import open_load, open_models, open_run, open_verifiers, search, shelf, tree
 from scalinglaws.testtime.open_models import OpenEngine, Question, boxed, same_answer, split_steps
 
 pytest.importorskip("transformers")
@@ -224,13 +227,15 @@ def test_a_run_is_stored_problem_by_problem_and_goes_on(tmp_path):
     assert list(stored.columns) == list(ours.columns)
 
 
-def command(*arguments, **kwargs):
-    return subprocess.run(
-        [sys.executable, "-m", "scalinglaws", "testtime", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        **kwargs,
-    )
+def command(*arguments):
+    """The command line in this process: exit code, what it printed, what it said on stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(["testtime", *map(str, arguments)])
+        except SystemExit as error:  # argparse
+            code = error.code
+    return argparse.Namespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 def test_the_command_line_end_to_end(tiny, tmp_path):
@@ -238,6 +243,19 @@ def test_the_command_line_end_to_end(tiny, tmp_path):
     data.write_text("\n".join(json.dumps({"problem": q.text, "answer": q.answer}) for q in QUESTIONS))
     options = ["--model", tiny, "--prm", tiny, "--prm-family", "rlhflow", "--data", data, "--method", "beam"]
     options += ["--budget", 4, "--tokens", 16, "--out", tmp_path / "out"]
+    greedy = [
+        *options[:2],
+        *options[6:8],
+        "--temperature",
+        0,
+        "--budget",
+        1,
+        "--tokens",
+        8,
+        "--out",
+        tmp_path / "g",
+    ]
+    assert "best_of, N = 1, greedy: right 0.000" in command(*greedy).stdout
     dry = command(*options, "--dry-run")
     assert dry.returncode == 0, dry.stderr
     size = open_models.Transformers(str(tiny)).parameters
@@ -260,14 +278,149 @@ def test_the_command_line_end_to_end(tiny, tmp_path):
         (["--model", "{tiny}", "--data", "{good}", "--budget", "0"], "--budget must be at least 1"),
         (["--model", "{tiny}", "--data", "{good}", "--prm", "{tiny}"], "--prm-family"),
         (["--model", "/no/such/folder", "--data", "{good}"], "cannot load the model"),
+        (
+            ["--model", "{tiny}", "--data", "{good}", "--method", "beam"],
+            "beam is guided by a verifier: give one with --prm",
+        ),
+        (["--model", "{tiny}", "--data", "{good}", "--method", "lookahead_1"], "guided by a verifier"),
+        (
+            ["--model", "{tiny}", "--data", "{good}", "--temperature", "0"],
+            "--method best_of --budget 1 with it",
+        ),
+        (["--model", "{tiny}", "--data", "{good}", "--temperature", "-1"], "must be at least 0 (greedy)"),
+        (
+            ["--model", "{tiny}", "--data", "{good}", "--tokens", "2048"],
+            "reads at most 2048 tokens, of which the longest",
+        ),
+        (["--model", "{tiny}", "--data", "{good}", "--tokens", "2048", "--dry-run"], "give --tokens 1"),
+        (["--model", "{tiny}", "--data", "{latin}"], "line 2: not UTF-8"),
     ],
 )
 def test_bad_input_is_one_line(options, message, tiny, tmp_path):
     (tmp_path / "good.jsonl").write_text('{"problem": "1", "answer": "1"}\n')
     (tmp_path / "bad.jsonl").write_text('{"problem": "1", "answer": "1"}\n{"problem": 1\n')
-    names = {"tiny": tiny, "good": tmp_path / "good.jsonl", "bad": tmp_path / "bad.jsonl"}
-    found = command(*[str(o).format(**names) for o in options], env=None)
+    (tmp_path / "latin.jsonl").write_bytes(
+        b'{"problem": "1", "answer": "1"}\n{"problem": "\xe9", "answer": "1"}\n'
+    )
+    names = {"tiny": tiny} | {n: tmp_path / f"{n}.jsonl" for n in ("good", "bad", "latin")}
+    found = command(*[str(o).format(**names) for o in options])
     assert found.returncode == 2, found.stdout + found.stderr
     last = [x for x in found.stderr.splitlines() if x.startswith("scalinglaws")]
     assert len(last) == 1
     assert message in last[0]
+
+
+# ---- strangers' files -------------------------------------------------------------------------------------
+
+
+def test_questions_are_read_line_by_line(tmp_path):
+    """Separators that Unicode knows are text inside a line; what is no question is told with its line."""
+    path = tmp_path / "some.jsonl"
+    text = "a\u2028b\u2029c\x85d\x0b"
+    lines = [
+        json.dumps({"problem": text, "answer": 2}, ensure_ascii=False),
+        "",
+        json.dumps({"problem": 1, "answer": "x"}),
+    ]
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    assert open_run.questions(str(path)) == [Question(text, "2"), Question("1", "x")]
+    for bad in (
+        "[]", "3", '"x"', "null", '{"problem": 1}', '{"problem": null, "answer": 1}', '{"problem": [], "answer": 1}',
+        '{"problem": "\\ud800", "answer": 1}', "[" * 100_000, "9" * 10_000, '{"problem": 1, "answer": 1',
+    ):  # fmt: skip
+        path.write_text(f"{lines[0]}\n{bad}\n")
+        with pytest.raises(open_run.DataError, match=r"^some\.jsonl, line 2: needs JSON") as caught:
+            open_run.questions(str(path))
+        assert "\n" not in str(caught.value)
+
+
+def damage(folder, how):
+    """Break a model's folder in one way."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    config, weights, words = (folder / n for n in ("config.json", "model.safetensors", "tokenizer.json"))
+    about = json.loads(config.read_text())
+    if how == "no config":
+        config.unlink()
+    elif how == "config is no JSON":
+        config.write_text("{")
+    elif how == "config is a list":
+        config.write_text("[]")
+    elif how == "unknown kind":
+        config.write_text(json.dumps(about | {"model_type": "nothing"}))
+    elif how == "odd heads":
+        config.write_text(json.dumps(about | {"num_attention_heads": 0}))
+    elif how == "wrong kinds of number":
+        config.write_text(json.dumps(about | {"hidden_size": "many"}))
+    elif how == "other sizes":
+        config.write_text(json.dumps(about | {"intermediate_size": 48}))
+    elif how == "no weights":
+        weights.unlink()
+    elif how == "cut weights":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif how == "empty weights":
+        weights.write_bytes(b"")
+    elif how == "a weight is missing":
+        tensors = load_file(weights)
+        tensors.pop("model.layers.0.mlp.up_proj.weight")
+        save_file(tensors, weights, metadata={"format": "pt"})
+    elif how == "pickled weights":
+        torch.save(load_file(weights), folder / "pytorch_model.bin")
+        weights.unlink()
+    elif how == "no tokenizer":
+        words.unlink()
+        (folder / "tokenizer_config.json").unlink()
+    elif how == "cut tokenizer":
+        words.write_text(words.read_text()[:200])
+    elif how == "broken template":
+        (folder / "chat_template.jinja").write_text("{% for m in %}")
+    elif how == "template that raises":
+        (folder / "chat_template.jinja").write_text("{{ raise_exception('no\\nno') }}")
+    elif how == "binary config":
+        config.write_bytes(bytes(range(256)))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "no config", "config is no JSON", "config is a list", "unknown kind", "odd heads", "wrong kinds of number",
+        "other sizes", "no weights", "cut weights", "empty weights", "a weight is missing", "pickled weights",
+        "no tokenizer", "cut tokenizer", "broken template", "template that raises", "binary config",
+    ],
+)  # fmt: skip
+def test_a_broken_model_folder_is_one_line(tiny, tmp_path, how):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny, folder)
+    damage(folder, how)
+    load = lambda name: (open_load.skeleton(name), open_models.Transformers(name))
+    with pytest.raises(open_load.ModelError) as caught:
+        load(str(folder))
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"cannot load the model {folder}: ")
+
+
+def test_a_model_s_own_code_is_never_run(tiny, tmp_path, monkeypatch):
+    """Not even where somebody answers yes to every question."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 20))
+    folder, mark = tmp_path / "model", tmp_path / "ran"
+    shutil.copytree(tiny, folder)
+    (folder / "own.py").write_text(f"open({str(mark)!r}, 'w')\n")
+    names = {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M", "AutoTokenizer": ["own.T", None]}
+    for file in ("config.json", "tokenizer_config.json"):
+        about = json.loads((folder / file).read_text())
+        (folder / file).write_text(
+            json.dumps(about | {"auto_map": names, "model_type": "own", "tokenizer_class": "T"})
+        )
+    for load in (open_load.config, open_load.skeleton, open_load.tokenizer, open_load.model):
+        with contextlib.suppress(open_load.ModelError):
+            load(str(folder))
+    with pytest.raises(open_load.ModelError):
+        open_load.model(str(folder))
+    assert not mark.exists()
+
+
+def test_a_verifier_says_when_it_cannot_read_that_much(tiny):
+    judge = open_verifiers.open_verifier(str(tiny), "math-shepherd")
+    with pytest.raises(open_verifiers.VerifierError, match=r"reads at most 2048 tokens .*smaller --tokens"):
+        judge.scores("Q" * 3000, ["step"])

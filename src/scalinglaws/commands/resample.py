@@ -20,7 +20,7 @@ def register(commands) -> None:
         help="resampling with imperfect tests: open code models, or the book's own study",
         description="Sample programs from an open model, judge them in a sandbox by base and plus tests, and count "
         "what passes; or, with --study, train and sample the book's ladder of small models. What is finished is "
-        "kept, and the same command goes on.",
+        "kept, and the same command goes on; with more --samples it draws what is missing.",
     )
     what = p.add_mutually_exclusive_group(required=True)
     what.add_argument(
@@ -29,7 +29,9 @@ def register(commands) -> None:
     what.add_argument("--model", metavar="ID", help="a model of the Hugging Face hub, or a folder")
     p.add_argument("--tasks", choices=tuple(SAMPLES), help="with --model: the tasks")
     p.add_argument("--samples", type=int, metavar="N", help="samples a task (default: 200; mbppplus: 50)")
-    p.add_argument("--temperature", type=float, default=0.8, help="(default: 0.8)")
+    p.add_argument(
+        "--temperature", type=float, default=0.8, help="0 is greedy, one sample a task (default: 0.8)"
+    )
     p.add_argument("--limit", type=int, metavar="N", help="only the first N tasks")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--batch", type=int, default=16, metavar="N", help="samples at once (default: 16)")
@@ -54,9 +56,12 @@ def run(options) -> int:
     for name in ("samples", "limit", "batch", "max_tokens", "workers"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
-    for name in ("temperature", "timeout"):
-        if not 0 < (value := getattr(options, name)) < float("inf"):
-            raise UserError(f"--{name} must be above 0, got {value:g}")
+    if not 0 <= options.temperature < float("inf"):
+        raise UserError(f"--temperature must be at least 0 (greedy), got {options.temperature:g}")
+    if not 0 < options.timeout < float("inf"):
+        raise UserError(f"--timeout must be above 0, got {options.timeout:g}")
+    if not options.temperature and (options.samples or 1) > 1:
+        raise UserError("--temperature 0 is greedy, every sample the same: leave --samples out, or give 1")
     if options.model is not None and options.tasks is None:
         raise UserError(f"--model needs --tasks {' or '.join(SAMPLES)}")
     if options.study and options.tasks is not None:
@@ -88,25 +93,30 @@ def _sample(options) -> int:
     from ..lm.store import StoreError
     from ..paths import root
     from ..resampling import codemodels, evalplus, sandbox
+    from ..testtime.open_load import ModelError
 
     try:
         sandbox.check()  # before anything is downloaded or loaded
         tasks = evalplus.load(options.tasks, options.limit)
     except (sandbox.NoSandbox, DataError) as error:
         raise UserError(str(error)) from None
+    say = lambda text: print(text, file=sys.stderr, flush=True)
+    samples = options.samples or (SAMPLES[options.tasks] if options.temperature else 1)
+    if not options.temperature:
+        say("temperature 0: greedy, one sample a task")
     settings = codemodels.Settings(
-        options.model, options.tasks, options.samples or SAMPLES[options.tasks], options.temperature, options.seed,
+        options.model, options.tasks, samples, options.temperature, options.seed,
         options.max_tokens, options.timeout, options.completion,
     )  # fmt: skip
     name = re.sub(r"[^\w.-]+", "-", options.model).strip("-.")
     folder = options.out or root() / "_build" / "resample" / f"{name}-{options.tasks}"
-    say = lambda text: print(text, file=sys.stderr, flush=True)
     try:
-        whole = codemodels.Run(settings, _sizes(codemodels, options), folder)
+        codemodels.check_room(options.model, tasks, options.max_tokens, options.completion)
+        whole = codemodels.Run(settings, codemodels.sizes(options.model), folder)
         counts = whole.work(
             tasks, lambda: _coder(codemodels, options), options.workers or os.cpu_count() or 1, say
         )
-    except (codemodels.RunError, sandbox.NoSandbox, StoreError) as error:
+    except (codemodels.RunError, ModelError, sandbox.NoSandbox, StoreError) as error:
         raise UserError(str(error)) from None
     for reason in whole.left_out():
         print(f"left out: {reason}")
@@ -117,29 +127,15 @@ def _sample(options) -> int:
     return 0
 
 
-def _sizes(codemodels, options) -> dict:
-    if options.model.startswith(("/", ".", "~")) and not Path(options.model).is_dir():
-        raise UserError(
-            f"no folder {options.model}: give a model's folder, or its name on the Hugging Face hub"
-        )
-    try:
-        return codemodels.sizes(options.model)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot load the model: {str(error).splitlines()[0]}") from None
-
-
 def _coder(codemodels, options):
     import importlib.util
 
     import torch
 
     on_gpu = torch.cuda.is_available() and options.device in (None, "cuda")
-    try:
-        if on_gpu and importlib.util.find_spec("vllm"):
-            coder = codemodels.VLLM(options.model)
-        else:
-            coder = codemodels.Transformers(options.model, options.batch, options.device)
-    except (OSError, ValueError, RuntimeError, AssertionError) as error:
-        raise UserError(f"cannot load the model: {str(error).splitlines()[0]}") from None
+    if on_gpu and importlib.util.find_spec("vllm"):
+        coder = codemodels.VLLM(options.model)
+    else:
+        coder = codemodels.Transformers(options.model, options.batch, options.device)
     coder.chat = coder.chat and not options.completion
     return coder

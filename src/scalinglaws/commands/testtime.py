@@ -20,6 +20,7 @@ def register(commands) -> None:
     what.add_argument("--model", metavar="ID", help="a model of the Hugging Face hub, or a folder")
     what.add_argument("--study", choices=("smoke", "cpu"), help="the study of data/testtime/study.yaml")
     p.add_argument("--prm", metavar="ID", help="a process verifier; without one answers are voted")
+    p.add_argument("--temperature", type=float, default=1.0, metavar="T", help="0 is greedy (default: 1)")
     p.add_argument("--prm-family", choices=("rlhflow", "math-shepherd"), help="how the verifier is asked")
     p.add_argument("--data", default="math500", help="math500, or a JSON-lines file with problem and answer")
     p.add_argument(
@@ -41,6 +42,8 @@ def run(options) -> int:
     for name in ("budget", "tokens", "batch", "limit", "workers"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise UserError(f"--{name} must be at least 1, got {value}")
+    if not 0 <= options.temperature < float("inf"):
+        raise UserError(f"--temperature must be at least 0 (greedy), got {options.temperature:g}")
     need_torch()
     return _study(options) if options.study else _search(options)
 
@@ -64,19 +67,27 @@ def _search(options) -> int:
         raise UserError(
             "open models need transformers: pip install transformers math-verify, or run `make setup`"
         ) from None
+    from ..datasets import DataError
     from ..lm.store import StoreError
-    from ..testtime import open_models, open_run, open_verifiers
+    from ..testtime import open_load, open_models, open_run, open_verifiers
     from ..testtime.study import METHODS
 
     if options.method not in METHODS:
         raise UserError(f"--method {options.method!r}: there are {', '.join(METHODS)}")
+    if options.prm is None and options.method not in open_run.UNGUIDED:
+        raise UserError(
+            f"--method {options.method} is guided by a verifier: give one with --prm ID, or take "
+            f"--method {' or '.join(open_run.UNGUIDED)}, whose answers are voted"
+        )
+    if not options.temperature and (options.budget > 1 or options.method not in open_run.UNGUIDED):
+        raise UserError(
+            "--temperature 0 is greedy, every generation the same: give --method best_of --budget 1 with it"
+        )
     try:
         asked = open_run.questions(options.data, options.limit)
-    except open_run.DataError as error:
-        raise UserError(str(error)) from None
-    try:
         if options.prm:
             open_verifiers.family_of(options.prm, options.prm_family)
+        open_run.check_room(options.model, options.prm, asked, options.tokens)
         size = open_run.parameters(options.model)
         judge_size = open_run.parameters(options.prm) if options.prm else 0
         cost = open_run.price(size, judge_size, len(asked), options.budget, min(512, options.tokens))
@@ -85,22 +96,24 @@ def _search(options) -> int:
             return 0
         writer = _writer(open_models, options)
         judge = open_verifiers.open_verifier(options.prm, options.prm_family) if options.prm else None
-    except open_verifiers.VerifierError as error:
+    except (open_run.DataError, DataError, open_load.ModelError, open_verifiers.VerifierError) as error:
         raise UserError(str(error)) from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot load the model: {str(error).splitlines()[0]}") from None
-    engine = open_models.OpenEngine(writer, judge, asked, options.tokens, min(512, options.tokens))
+    engine = open_models.OpenEngine(
+        writer, judge, asked, options.tokens, min(512, options.tokens), options.temperature
+    )
     about = {
         "model": str(options.model), "prm": options.prm and str(options.prm), "data": Path(options.data).name,
         "seed": options.seed, "tokens": options.tokens, "family": options.prm and open_verifiers.family_of(options.prm, options.prm_family),
     }  # fmt: skip
+    if options.temperature != 1:
+        about["temperature"] = options.temperature
     say = lambda text: print(text, file=sys.stderr, flush=True)
     try:
         table = open_run.run(engine, about, options.method, options.budget, options.out, say)
     except (open_verifiers.VerifierError, StoreError) as error:
         raise UserError(str(error)) from None
     print(
-        f"{options.method}, N = {options.budget}: right {table['right'].mean():.3f}, majority {table['majority'].mean():.3f}, "
+        f"{options.method}, N = {options.budget}{', greedy' if not options.temperature else ''}: right {table['right'].mean():.3f}, majority {table['majority'].mean():.3f}, "
         f"covered {table['covered'].mean():.3f}, {table['generated'].mean():.0f} tokens a problem; "
         f"stored in {options.out / 'searches-open.parquet'}"
     )

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +22,7 @@ import pandas as pd
 
 from ..lm.store import write_whole
 from ..provenance import passport
-from ..testtime import open_models
+from ..testtime import open_load, open_models
 from . import evalplus, sandbox
 from .estimators import (
     best_budget,
@@ -53,24 +54,18 @@ class Coder(Protocol):
 
     chat: bool
 
-    def write(
-        self, text: str, count: int, temperature: float, stops: Sequence[str], limit: int, seed: int
-    ) -> list[str]:
-        """`count` samples of what follows the text, up to a stop or `limit` tokens, the same for the same seed."""
-        ...
+    def write(self, text: str, count: int, temperature: float, stops: Sequence[str], limit: int, seed: int):
+        """`count` samples [str] of what follows the text, up to a stop or `limit` tokens, the same for the same seed."""
 
     def prompt(self, question: str) -> str:
         """A question in the model's chat format."""
 
 
 class Transformers(open_models.Transformers):
-    """A `Coder` by transformers: `batch` samples of a task side by side. Raises OSError or ValueError."""
+    """A `Coder` by transformers: `batch` samples of a task side by side. Raises open_load.ModelError."""
 
     def __init__(self, name: str, batch: int = 16, device: str | None = None):
-        super().__init__(name, batch)
-        if device:
-            self.device = device
-            self.model = self.model.to(device)
+        super().__init__(name, batch, device=device)
         self.chat = self.tokenizer.chat_template is not None
 
     def prompt(self, question: str) -> str:
@@ -83,13 +78,8 @@ class Transformers(open_models.Transformers):
         fed = self.tokenizer([text], return_tensors="pt", add_special_tokens=not self.chat)
         fed = {k: fed[k].to(self.device) for k in ("input_ids", "attention_mask")}
         # the model's own distribution: many models bring a top-k or top-p along
-        how = {
-            "do_sample": True,
-            "temperature": temperature,
-            "top_k": 0,
-            "top_p": 1.0,
-            "max_new_tokens": limit,
-        }
+        warm = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+        how = (warm if temperature else {"do_sample": False}) | {"max_new_tokens": limit}
         if stops:
             how |= {"stop_strings": list(stops), "tokenizer": self.tokenizer}
         written: list[str] = []
@@ -128,31 +118,44 @@ def _asked(tokenizer, question: str) -> str:
     )
 
 
+def spelt(task: Task, prompt: Callable[[str], str] | None) -> str:
+    """What a model is given: the question as `prompt` puts it, or what a base model continues."""
+    return prompt(evalplus.question(task)) if prompt else evalplus.opening(task)
+
+
+def check_room(name: str, tasks: Sequence[Task], tokens: int, completion: bool) -> None:
+    """Raise open_load.ModelError where the model cannot read a task and `tokens` of an answer."""
+
+    def texts(tokenizer) -> list[str]:
+        chat = tokenizer.chat_template is not None and not completion
+        return [spelt(t, (lambda q: _asked(tokenizer, q)) if chat else None) for t in tasks]
+
+    open_load.check_room(name, texts, tokens, "--max-tokens")
+
+
 def sizes(name: str) -> dict:
     """N (parameters outside embeddings and the output layer), N_total and revision; no weights are loaded.
 
-    Raises OSError or ValueError where there is no such model.
+    Raises open_load.ModelError.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(name)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+    model = open_load.skeleton(name)
     aside = [m for m in model.modules() if isinstance(m, torch.nn.Embedding)]
     if (head := model.get_output_embeddings()) is not None:
         aside.append(head)
     outside = {id(p): p.numel() for m in aside for p in m.parameters()}  # tied ones once
     total = sum(p.numel() for p in model.parameters())
-    revision = getattr(config, "_commit_hash", None) or "local"
+    revision = getattr(model.config, "_commit_hash", None) or "local"
     return {"N": total - sum(outside.values()), "N_total": total, "revision": revision}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What names a run: model, set of tasks, samples a task, temperature, seed, tokens and processor seconds a program.
+    """What names a run: model, set of tasks, temperature, seed, tokens and processor seconds a program.
 
-    completion: the prompt is continued even by a model that has a chat format.
+    samples a task do not: more can be drawn later. temperature: 0 is greedy, one sample a task. completion: the prompt
+    is continued even by a model that has a chat format.
     """
 
     model: str
@@ -244,7 +247,7 @@ def _vote(done: list[Outcome], times: np.ndarray, whole: np.ndarray) -> float:
 class Run:
     """One run in its folder: settings.json, a file a task under tasks/, at the end counts and provenance.
 
-    Only one process works on it at a time.
+    Only one process works on it at a time. With more samples in the settings, what is missing is drawn.
     """
 
     def __init__(self, settings: Settings, size: dict, folder: Path):
@@ -262,36 +265,47 @@ class Run:
                     f"{self.folder}: another process is working here; wait for it, or give another --out"
                 ) from None
             about, path = asdict(self.settings), self.folder / "settings.json"
-            if path.is_file():
-                theirs = json.loads(path.read_text(encoding="utf-8"))
+            if theirs := _kept(path):
+                agree = lambda k, v: theirs.get(k) == v or (k == "samples" and theirs.get(k, 0) < v)
                 other = [
-                    f"{k} {theirs.get(k)!r} instead of {v!r}" for k, v in about.items() if theirs.get(k) != v
+                    f"{k} {theirs.get(k)!r} instead of {v!r}" for k, v in about.items() if not agree(k, v)
                 ]
                 if other:
                     raise RunError(f"{self.folder} holds a run with {', '.join(other)}: give another --out")
-            else:
-                write_whole(path, json.dumps(about, indent=1).encode())
+            write_whole(path, json.dumps(about, indent=1).encode())
             yield
 
     def _path(self, task: Task) -> Path:
         return self.folder / "tasks" / (task.name.replace("/", "-") + ".json")
 
-    def _one(self, task: Task, coder: Coder, workers: int) -> dict:
-        s = self.settings
+    def _one(self, task: Task, coder: Callable[[], Coder], workers: int, before: dict) -> dict:
+        """A task's samples, those of an earlier piece (or {}) and what is still to be drawn, judged together."""
+        s, texts = self.settings, [*before.get("texts", ())]
         try:
             with Sandbox() as box:
                 task = evalplus.with_answers(task, box, REFERENCE)
         except Unsound as error:
             return {"left_out": str(error)}
-        asked = coder.prompt(evalplus.question(task)) if coder.chat else evalplus.opening(task)
-        seed = int.from_bytes(hashlib.sha256(f"{s.seed} {task.name}".encode()).digest()[:4], "big") >> 1
+        coder = coder()
+        asked = spelt(task, coder.prompt if coder.chat else None)
+        name = f"{s.seed} {task.name}" + (f" from {len(texts)}" if texts else "")
+        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1
         stops = () if coder.chat else evalplus.STOPS[s.tasks]
-        texts = coder.write(asked, s.samples, s.temperature, stops, s.tokens, seed)
+        texts += coder.write(asked, s.samples - len(texts), s.temperature, stops, s.tokens, seed)
         written = [evalplus.parse(evalplus.program(task, t, coder.chat), task.entry) for t in texts]
         row, kept = tally(task, written, judge(task, written, limits_of(task, s.timeout), workers))
         where = {"model": s.model, "seed": s.seed, "N": self.size["N"], "task": task.name}
-        row = where | {"split": s.tasks} | row
-        return {"row": row, "programs": [where | k for k in kept], "provenance": passport()}
+        told = {"row": where | {"split": s.tasks} | row, "programs": [where | k for k in kept]}
+        return told | {"texts": texts, "provenance": passport()}
+
+    def _complete(self, piece: dict) -> bool:
+        """Whether a piece has all samples. Raises RunError for one to which none can be added."""
+        missing = self.settings.samples - piece["row"]["n"] if "row" in piece else 0
+        if missing > 0 and "texts" not in piece:
+            raise RunError(
+                f"{self.folder}: its samples were not kept, so none can be added: give another --out"
+            )
+        return missing <= 0
 
     def work(
         self,
@@ -300,20 +314,20 @@ class Run:
         workers: int,
         say: Callable[[str], None] = print,
     ) -> pd.DataFrame:
-        """Do the tasks that are not done, write all counts as one table; returns it.
+        """Do what is not done of the tasks, write all counts as one table; returns it.
 
         coder: loads the model; not called where nothing is left to write. Raises RunError, StoreError.
         """
         with self._held():
-            pieces, model = [], None
+            pieces, once = [], cache(lambda: coder())
             for i, task in enumerate(tasks):
                 path = self._path(task)
-                if not path.is_file():
-                    model = model or coder()
-                    piece = self._one(task, model, workers)
+                piece = _kept(path)
+                if not piece or not self._complete(piece):
+                    piece = self._one(task, once, workers, piece)
                     write_whole(path, json.dumps(piece).encode())
                     say(f"{task.name} ({i + 1} of {len(tasks)}): {_told(piece)}")
-                pieces.append(json.loads(path.read_text(encoding="utf-8")))
+                pieces.append(piece)
             return self._finish(pieces)
 
     def _finish(self, pieces: list[dict]) -> pd.DataFrame:
@@ -335,13 +349,21 @@ class Run:
 
     def left_out(self) -> list[str]:
         """Tasks that could not be judged, each with the reason."""
-        return json.loads((self.folder / "provenance.json").read_text(encoding="utf-8"))["left_out"]
+        return _kept(self.folder / "provenance.json")["left_out"]
+
+
+def _kept(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        raise RunError(f"{path} is damaged: delete it, and the same command makes it again") from None
 
 
 def _told(piece: dict) -> str:
-    if "left_out" in piece:
-        return f"left out, {piece['left_out']}"
-    return "{c} of {n} right, {b} pass the base tests, {broken} broken".format(**piece["row"])
+    told = "{c} of {n} right, {b} pass the base tests, {broken} broken"
+    return told.format(**piece["row"]) if "row" in piece else f"left out, {piece['left_out']}"
 
 
 def summary(counts: pd.DataFrame) -> str:
@@ -373,10 +395,6 @@ def summary(counts: pd.DataFrame) -> str:
         best = best_budget(n, b, c, penalty)
         more = ", the largest possible" if best.censored else ""
         low, high = budget_interval(n, b, c, penalty, RESAMPLES, 0)
-        lines.append(
-            (
-                f"best budget, λ = {penalty}",
-                f"K* = {best.K} ({low} to {high}){more}; reward {best.reward:.3f}",
-            )
-        )
+        told = f"K* = {best.K} ({low} to {high}){more}; reward {best.reward:.3f}"
+        lines.append((f"best budget, λ = {penalty}", told))
     return "\n".join(f"{name:<24}{text}" for name, text in lines).replace("nan", "–")

@@ -12,6 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from . import open_load
+
 STEP = "\n\n"
 INSTRUCTION = (
     "Solve the following problem step by step. Separate the steps by blank lines and put the "
@@ -41,31 +43,31 @@ class Writer(Protocol):
         """The text that asks the question, in the model's chat format."""
 
 
+def asked(tokenizer, question: str) -> str:
+    """The text that asks the question, in the model's chat format if it has one."""
+    text = INSTRUCTION.format(problem=question)
+    if tokenizer.chat_template is None:
+        return text + STEP
+    return tokenizer.apply_chat_template(
+        [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
+    )
+
+
 class Transformers:
-    """A `Writer` by transformers: left-padded batches, on a GPU if there is one.
+    """A `Writer` by transformers: left-padded batches. Raises open_load.ModelError."""
 
-    Raises OSError where the model cannot be found or downloaded.
-    """
-
-    def __init__(self, name: str, batch: int = 16, dtype: str = "auto", seed: int = 0):
+    def __init__(
+        self, name: str, batch: int = 16, dtype: str = "auto", seed: int = 0, device: str | None = None
+    ):
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.tokenizer = AutoTokenizer.from_pretrained(name, padding_side="left")
-        if self.tokenizer.pad_token is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
-        self.model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype).to(self.device).eval()
-        self.batch = batch
+        self.tokenizer = open_load.tokenizer(name, padding_side="left")
+        self.model = open_load.model(name, dtype, device)
+        self.device, self.batch = self.model.device, batch
         torch.manual_seed(seed)
 
     def prompt(self, question: str) -> str:
-        asked = INSTRUCTION.format(problem=question)
-        if self.tokenizer.chat_template is None:
-            return asked + STEP
-        return self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": asked}], tokenize=False, add_generation_prompt=True
-        )
+        return asked(self.tokenizer, question)
 
     @property
     def parameters(self) -> int:
@@ -108,12 +110,11 @@ class VLLM:
     """A `Writer` by vLLM, whose cache of prefixes makes steps after a long prefix cheap."""
 
     def __init__(self, name: str, dtype: str = "auto", seed: int = 0):
-        from vllm import LLM
+        self.model = open_load.vllm(name, dtype, seed)
+        self.tokenizer = open_load.tokenizer(name)
 
-        self.model = LLM(name, dtype=dtype, seed=seed, enable_prefix_caching=True)
-        self.tokenizer = self.model.get_tokenizer()
-
-    prompt = Transformers.prompt
+    def prompt(self, question: str) -> str:
+        return asked(self.tokenizer, question)
 
     def write(self, texts, temperature, stop, limit):
         from vllm import SamplingParams
@@ -156,12 +157,21 @@ class TextRows:
 class OpenEngine:
     """A writer and a verifier that face questions: an `Engine` for every method of `search` and `tree`.
 
-    verifier: `scores(question, steps) -> [P of each step]` (see `open_verifiers`), or None.
+    verifier: `scores(question, steps) -> [P of each step]` (see `open_verifiers`), or None. temperature: multiplies
+    the method's own.
     """
 
-    def __init__(self, writer: Writer, verifier, questions: Sequence[Question], most=2048, longest_step=512):
+    def __init__(
+        self,
+        writer: Writer,
+        verifier,
+        questions: Sequence[Question],
+        most=2048,
+        longest_step=512,
+        temperature=1.0,
+    ):
         self.writer, self.verifier, self.questions = writer, verifier, list(questions)
-        self.most, self.longest_step = most, longest_step
+        self.most, self.longest_step, self.temperature = most, longest_step, temperature
         self.prompts = [writer.prompt(q.text) for q in self.questions]
         self.known: list[list[str]] = [[q.answer] for q in self.questions]
 
@@ -180,6 +190,7 @@ class OpenEngine:
         return len(self.writer.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else 0
 
     def advance(self, rows: TextRows, temperature: float = 1.0, steps: int | None = 1) -> None:
+        warmth = temperature * self.temperature
         for _ in range(1 if steps is None else steps):
             live = np.flatnonzero(~rows.finished & (rows.length < self.most))
             groups: dict[int, list[int]] = {}
@@ -188,7 +199,7 @@ class OpenEngine:
                 groups.setdefault(room if steps is None else min(room, self.longest_step), []).append(r)
             for limit, some in groups.items():
                 texts = [self.prompts[rows.problem[r]] + rows.texts[r] for r in some]
-                written = self.writer.write(texts, temperature, None if steps is None else STEP, limit)
+                written = self.writer.write(texts, warmth, None if steps is None else STEP, limit)
                 for r, (text, tokens, ended) in zip(some, written, strict=True):
                     rows.texts[r] += text
                     rows.length[r] += tokens

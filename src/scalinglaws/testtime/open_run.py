@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from .. import datasets
+from . import open_load, open_models
 from .open_models import OpenEngine, Question
 from .shelf import Shelf
 from .study import METHODS, outcome
 
-DATA = {"math500": ("HuggingFaceH4/MATH-500", "test.jsonl")}
+DATA = {"math500": "test500.jsonl"}
+"""Known data sets, by their file."""
+UNGUIDED = ("best_of",)
+"""Methods that make sense without a verifier: answers are voted."""
 
 
 class DataError(Exception):
@@ -20,36 +25,45 @@ class DataError(Exception):
 
 
 def questions(data: str, limit: int | None = None) -> list[Question]:
-    """The questions of "math500" (downloaded) or of a JSON-lines file with `problem` and `answer`.
+    """The questions of "math500" (see `datasets`) or of a JSON-lines file with `problem` and `answer`.
 
-    Raises DataError with the line and the remedy.
+    Raises DataError with the line and the remedy, datasets.DataError.
     """
-    path = Path(data)
-    if data in DATA:
-        from huggingface_hub import hf_hub_download
-
-        try:
-            path = Path(hf_hub_download(*DATA[data], repo_type="dataset"))
-        except Exception as error:  # whatever kind of failed download
-            raise DataError(
-                f"--data {data}: cannot be downloaded ({type(error).__name__}); give a JSON-lines file instead"
-            ) from None
+    path = datasets.fetch(data)[DATA[data]] if data in DATA else Path(data)
     if not path.is_file():
         raise DataError(f"--data {data}: no such file; known data sets are {', '.join(DATA)}")
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            found.append(Question(str(entry["problem"]), str(entry["answer"])))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{path.name}, line {number}: needs JSON with problem and answer ({error})"
-            ) from None
+    with path.open("rb") as lines:  # as bytes, lines end at line feeds only: text may hold other separators
+        for number, line in enumerate(lines, 1):
+            try:
+                if text := line.decode("utf-8-sig" if number == 1 else "utf-8").strip():
+                    found.append(_question(json.loads(text)))
+            except UnicodeDecodeError:
+                raise DataError(f"{path.name}, line {number}: not UTF-8; save the file as UTF-8") from None
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                said = f"no {error}" if isinstance(error, KeyError) else str(error)
+                raise DataError(
+                    f"{path.name}, line {number}: needs JSON with problem and answer ({said})"
+                ) from None
     if not found:
         raise DataError(f"{path.name} holds no questions")
     return found[:limit]
+
+
+def _question(entry: dict) -> Question:
+    texts = [entry["problem"], entry["answer"]]
+    for text in texts:
+        if not isinstance(text, str | int | float):
+            raise TypeError(f"a text or a number, not {text!r:.40}")
+        str(text).encode()  # half a character is none
+    return Question(*map(str, texts))
+
+
+def check_room(model: str, prm: str | None, asked: list[Question], tokens: int) -> None:
+    """Raise open_load.ModelError where a question and `tokens` of solution are more than model or verifier can read."""
+    for name in filter(None, (model, prm)):
+        spelt = lambda tokenizer: [open_models.asked(tokenizer, q.text) for q in asked]
+        open_load.check_room(name, spelt, tokens, "--tokens")
 
 
 @dataclass(frozen=True)
@@ -66,13 +80,8 @@ class Price:
 
 
 def parameters(name: str) -> int:
-    """Parameters of a model from its configuration alone; no weights are loaded. Raises OSError or ValueError."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name))
-    return sum(p.numel() for p in model.parameters())
+    """Parameters of a model from its configuration alone; no weights are loaded. Raises open_load.ModelError."""
+    return sum(p.numel() for p in open_load.skeleton(name).parameters())
 
 
 def price(parameters: float, verifier: float, problems: int, budget: int, tokens: int = 512) -> Price:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from . import open_load
+
 
 class VerifierError(Exception):
     """A model that no adapter fits. One line, with the remedy."""
@@ -16,12 +18,9 @@ class VerifierError(Exception):
 
 class _Reader:
     def __init__(self, name: str, dtype: str = "auto"):
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.tokenizer = AutoTokenizer.from_pretrained(name)
-        self.model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype).to(self.device).eval()
+        self.tokenizer = open_load.tokenizer(name)
+        self.model = open_load.model(name, dtype)
+        self.device, self.most = self.model.device, open_load.context(name)
         self.good, self.bad = self._token("+"), self._token("-")
 
     def _token(self, text: str) -> int:
@@ -30,8 +29,14 @@ class _Reader:
         return ids[-1]
 
     def _logits(self, ids: list[int]):
+        """Raises VerifierError for more tokens than the model can read."""
         import torch
 
+        if self.most is not None and len(ids) > self.most:
+            raise VerifierError(
+                f"the verifier reads at most {self.most} tokens and a solution with its question has {len(ids)}: "
+                "give a smaller --tokens, or another --prm"
+            )
         with torch.no_grad():
             return self.model(torch.tensor([ids], device=self.device)).logits[0].float().cpu()
 
@@ -90,5 +95,5 @@ def family_of(name: str, family: str | None = None) -> str:
 
 
 def open_verifier(name: str, family: str | None = None, dtype: str = "auto"):
-    """The adapter for a model. Raises VerifierError as `family_of`, OSError where the model cannot be found."""
+    """The adapter for a model. Raises VerifierError as `family_of`, open_load.ModelError."""
     return FAMILIES[family_of(name, family)](name, dtype)
