@@ -14,7 +14,6 @@ import pytest
 
 from scalinglaws import stored
 from scalinglaws.build import chapters, publish
-from scalinglaws.commands import lock
 from scalinglaws.paths import root
 
 CHAPTER = """\
@@ -369,13 +368,6 @@ def test_plain_notebooks_run_anywhere(executed):
 def test_plain_markdown_handles_nesting_and_math():
     text = publish.plain_markdown("````{note} T\n```{math}\nx\n```\n````\n(a-b)=\n## H {ref}`sec <x>`", {})
     assert text == "> **T**\n>\n> $$\n> x\n> $$\n## H sec"
-
-
-def test_lock_is_portable():
-    text = lock.portable(
-        "torch==2.13.0+cpu\nnumpy==2.0\n-e git+x#egg=scalinglaws\nnvidia-cublas==1\nb @ file:///x\ntriton==3\n"
-    )
-    assert text == lock.HEADER + "numpy==2.0\ntorch==2.13.0\n"
 
 
 def test_the_book_s_chapters_have_profiles_and_short_cells():
