@@ -51,6 +51,9 @@ class Table:
             raise ValueError("a table needs a caption")
         self.frame, self.caption = frame, caption
 
+    def __repr__(self) -> str:
+        return f"{self.caption}\n{self.frame.to_string(index=False)}"
+
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{html.escape(str(c))}</th>' for c in self.frame.columns)
         body = "".join(

@@ -163,8 +163,9 @@ def _shown(output: dict) -> dict | None:
         return known
     if "scrapbook" in output.get("metadata", {}):
         return None  # glued again from its record
-    data = {k: v for k, v in output["data"].items() if k in ("text/html", "text/plain")}
-    return {"data": data} if data else None
+    # the plain text beside HTML may be a default representation, with an address in memory
+    kind = next((k for k in ("text/html", "text/plain") if k in output["data"]), None)
+    return {"data": {kind: output["data"][kind]}} if kind else None
 
 
 def write(chapter: str, results: dict, drawings: dict[str, str]) -> None:

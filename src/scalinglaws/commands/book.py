@@ -56,10 +56,8 @@ def _build(options) -> int:
     except (chapters.BuildError, claims.LedgerError, store.StoreError) as error:
         print(f"book: {error}", file=sys.stderr)
         return 1
-    if old and strict:
-        errors += [f"{line}; `make freeze` stores them anew" for line in old]
-    elif old:
-        print(f"stored results differ from this run ({old[0]}); `make freeze` stores them anew")
+    for line in old if strict else old[:1]:
+        print(f"stored results: {line}; `make freeze` stores them anew", file=sys.stderr)
     kept = sum("stored" in r for found in records.values() for r in found)
     if kept:
         print(
@@ -75,7 +73,7 @@ def _build(options) -> int:
         errors = []
     for line in errors:
         print(f"verdict changed: {line}", file=sys.stderr)
-    if errors:
+    if errors or (old and strict):
         return 1
     what = f"executed {', '.join(executed) or 'nothing'}, {'rendered the site' if rendered else 'nothing to render'}"
     checked = sum(len(r) for r in records.values())
