@@ -48,7 +48,12 @@ def read(options) -> Reading:
         runs = checks.without_repeats(runs, options.repeated)
     except TableError as error:
         raise UserError(f"{options.runs}: {error}") from None
-    return Reading(runs, reading.table, reading.said, reading.warnings)
+    said = reading.said
+    if options.repeated == "drop":
+        said += (f"{len(reading.runs) - len(runs)} rows on repeated data left out",)
+    elif options.repeated == "effective":
+        said += ("D counted in fresh tokens worth as much as the repeated ones",)
+    return Reading(runs, reading.table, said, reading.warnings)
 
 
 def _columns_of(expression, table) -> list[str]:

@@ -73,7 +73,7 @@ def fit(
     if weights is not None:
         raise TableError("envelope takes the lowest loss, whatever the weights; leave --weights out")
     curve = runs["run"].to_numpy() if "run" in runs else training_curves(runs)
-    return fit_envelope(N, D, loss, C, run=curve)
+    return fit_envelope(N, D, loss, C, run=curve, trim=True)
 
 
 def agreement(intervals: dict[str, tuple[float, float]], what: str = "a") -> str:
