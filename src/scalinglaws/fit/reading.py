@@ -183,6 +183,8 @@ def _text(content, name, max_rows) -> Table:
         raise TableError(f"{name}: not a text table (it holds zero bytes); save it as CSV UTF-8")
     if not text.strip():
         raise TableError(f"{name}: the file is empty; it needs a header line N,D,loss and a row per run")
+    above = len(content) - len(content.lstrip(b"\r\n"))  # blank lines, which the parser cannot start with
+    content, above = content[above:], content[:above].count(b"\n")
     header = text.lstrip("\n\r").split("\n", 1)[0]
     del text  # the parser reads the bytes: one copy less of a long table
     unquoted = re.sub(r'"[^"]*"', "", header)
@@ -212,7 +214,7 @@ def _text(content, name, max_rows) -> Table:
     body = body.iloc[:end].set_axis(columns, axis=1)
     comma = delimiter != "," and _comma_is_decimal(body)
     said = [] if delimiter == "," else [f"separated by {_DELIMITERS.get(delimiter, 'spaces')}"]
-    return Table(body, name, "line", top + 2, comma, tuple(said + ["decimal commas"] * comma))
+    return Table(body, name, "line", above + top + 2, comma, tuple(said + ["decimal commas"] * comma))
 
 
 def _comma_is_decimal(frame) -> bool:
