@@ -235,7 +235,7 @@ def test_repeated_data(tmp_path, capsys):
     from scalinglaws.laws.extensions import fresh_equivalent
 
     N, U = (v.ravel() for v in np.meshgrid(np.geomspace(1e8, 4e9, 6), np.geomspace(1e9, 1e11, 4)))
-    D = U * np.tile([1, 16, 64], 8)
+    D = U * np.random.default_rng(0).permutation(np.tile([1, 16, 64], 8))
     worth = U * fresh_equivalent(D / U)
     path = tmp_path / "r.csv"
     pd.DataFrame({"N": N, "D": D, "loss": LAW.predict(N, worth), "unique_tokens": U}).to_csv(

@@ -70,8 +70,6 @@ def fit(
         return fit_varpro(N, D, loss, weights, groups=groups)
     if method == "isoflop":
         return fit_isoflop(N, D, loss, C, weights=weights, groups=groups)
-    if weights is not None:
-        raise TableError("envelope takes the lowest loss, whatever the weights; leave --weights out")
     curve = runs["run"].to_numpy() if "run" in runs else training_curves(runs)
     return fit_envelope(N, D, loss, C, run=curve, trim=True)
 

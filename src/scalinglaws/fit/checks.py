@@ -125,6 +125,8 @@ def _budgets(runs, C, where):
 
 
 def _curves(runs, where):
+    if "weight" in runs:
+        raise TableError("envelope takes the lowest loss, whatever the weights; leave --weights out")
     curve = runs["run"] if "run" in runs else runs["N"]
     counts = curve.value_counts()
     if counts.min() < 2:
