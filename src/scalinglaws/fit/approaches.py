@@ -18,7 +18,7 @@ from .clusters import clusters, training_curves
 from .columns import interpret
 from .envelope import fit_envelope
 from .isoflop import fit_isoflop
-from .reading import MAX_ROWS, TableError, read_table
+from .reading import MAX_ROWS, read_table
 from .result import Fit
 from .surface import fit_surface
 from .varpro import fit_varpro
