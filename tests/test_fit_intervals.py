@@ -105,6 +105,16 @@ def test_resampling_in_pieces_draws_the_same(monkeypatch):
     assert np.allclose(fit.bootstrap(found, 25, 0).samples["a"], whole)
 
 
+def test_few_runs_are_refitted_once_a_resample():
+    """Six runs have few different resamples; what is shared must be what each alone would give."""
+    found = fit.fit(curves(0, sizes=6, points=20))
+    W = fit.resample_weights(found.n, 12, np.random.default_rng(0), groups=found.groups)
+    twice = found.refit(np.concatenate([W, W[::-1]]))["a"]
+    assert np.array_equal(twice[:12], twice[:11:-1], equal_nan=True)
+    each = np.array([found.refit(w[None])["a"][0] for w in W])
+    assert np.nanmax(np.abs(twice[:12] - each)) < 1e-5
+
+
 def test_an_envelope_of_noisy_curves_is_not_bent_by_its_ends():
     a = {"trim": [], "whole": []}
     for study in range(12):
@@ -185,7 +195,8 @@ def test_warnings_of_a_thin_design():
     narrow = runs.assign(N=1e9 * (1 + np.linspace(0, 1, 30)))
     assert any("N varies 2-fold" in w for w in diagnose.before(narrow, 30))
     again = runs.assign(unique_tokens=runs["D"] / np.r_[np.ones(20), np.full(10, 4.0)])
-    assert "10 of 30 runs repeat their data, up to 4.0 epochs" in diagnose.before(again, 30)[0]
+    for method in ("surface", "isoflop"):
+        assert "10 of 30 runs repeat their data, up to 4.0 epochs" in diagnose.before(again, 30, method)[0]
 
 
 def test_dense_budgets_are_not_called_few():

@@ -295,3 +295,6 @@ def test_long_tables_are_refused_before_they_are_parsed(tmp_path, monkeypatch):
     monkeypatch.setattr(pd, "read_csv", lambda *a, **k: pytest.fail("parsed"))
     with pytest.raises(fit.TableError, match="2,000 rows, the limit is 1,000"):
         fit.read_runs(path, max_rows=1000)
+    monkeypatch.setattr(json, "loads", lambda *a, **k: pytest.fail("parsed"))
+    with pytest.raises(fit.TableError, match="the limit is 1,000"):
+        fit.read_runs(written(tmp_path, '{"N":1}\n' * 6000), max_rows=1000)

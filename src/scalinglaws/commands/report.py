@@ -58,9 +58,7 @@ def answer(reading: Reading, options, method: str) -> tuple[dict, object]:
         "predictions": [],
         "next": [],
         "holdout": None,
-        "warnings": list(reading.warnings)
-        + diagnose.before(runs, fit.units) * (method in SURFACES)
-        + list(fit.warnings),
+        "warnings": list(reading.warnings) + diagnose.before(runs, fit.units, method) + list(fit.warnings),
         "seconds": seconds,
     }
     report["warnings"] += _after(fit, boot, runs, where)

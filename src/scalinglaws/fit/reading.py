@@ -63,7 +63,7 @@ def read_table(source: str | Path, *, max_rows: int = MAX_ROWS) -> Table:
     elif content[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
         raise TableError(f"{name}: an Excel file of the old kind; save it as .xlsx or CSV")
     elif start in (b"[", b"{"):
-        table = _json(content, name)
+        table = _json(content, name, max_rows)
     else:
         table = _text(content, name, max_rows)
     if not len(table.frame):
@@ -123,7 +123,7 @@ def _excel(content, name, max_rows) -> Table:
         ) from None
     try:
         book = pd.ExcelFile(io.BytesIO(content), engine="openpyxl")
-        frame = book.parse(0, dtype=object, nrows=max_rows + 1)
+        frame = pd.read_excel(book, sheet_name=0, dtype=object, nrows=max_rows + 1)
     except Exception as error:  # openpyxl raises whatever the damage leads to
         raise TableError(
             f"{name}: no readable Excel sheet ({type(error).__name__}); save it as CSV"
@@ -132,7 +132,10 @@ def _excel(content, name, max_rows) -> Table:
     return Table(frame, name, "row", 2, said=(f"Excel sheet {book.sheet_names[0]!r}{more}",))
 
 
-def _json(content, name) -> Table:
+def _json(content, name, max_rows) -> Table:
+    objects = content.count(b"{")
+    if objects > 5 * max_rows:  # a record has a handful at most: too many before they are built
+        raise _too_long(name, objects // 5, max_rows)
     text = _decode(content, name)
     try:
         value, said, place = json.loads(text), "JSON records", "record"
