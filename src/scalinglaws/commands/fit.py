@@ -150,14 +150,14 @@ def run(options) -> int:
     import numpy as np
 
     from . import report, text
-    from .runs import read
+    from .runs import read, read_curves
 
     reading = read(options)
     head = f"{reading.table.name}: "
     fit = None
     try:
         if options.method == "all":
-            found = report.side_by_side(reading, options)
+            found = report.side_by_side(reading, read_curves(options, reading), options)
             shown = text.several(found["methods"], found["agreement"], "method")
         elif options.by:
             found = report.by_group(reading, options)

@@ -58,9 +58,7 @@ def answer(reading: Reading, options, method: str) -> tuple[dict, object]:
         "predictions": [],
         "next": [],
         "holdout": None,
-        "warnings": list(reading.warnings)
-        + diagnose.before(runs, fit.units) * (method in SURFACES)
-        + list(fit.warnings),
+        "warnings": list(reading.warnings) + diagnose.before(runs, fit.units, method) + list(fit.warnings),
         "seconds": seconds,
     }
     report["warnings"] += _after(fit, boot, runs, where)
@@ -184,12 +182,15 @@ def _allocate(report, fit, boot, runs, options, verdict):
     report["allocation"] = found
 
 
-def side_by_side(reading: Reading, options) -> dict:
-    """Every method on the same table, as Table 2 of Hoffmann et al. (2022); a method that refuses says why."""
+def side_by_side(reading: Reading, curves: Reading, options) -> dict:
+    """Every method on the same table, as Table 2 of Hoffmann et al. (2022); a method that refuses says why.
+
+    `curves` is what envelope sees, where the training curves stand apart.
+    """
     found = {}
     for method in approaches.OF_THE_PAPER:
         try:
-            found[method], _ = answer(reading, options, method)
+            found[method], _ = answer(curves if method == "envelope" else reading, options, method)
         except (ValueError, np.linalg.LinAlgError, OverflowError) as error:
             found[method] = {"method": method, "refused": str(error)}
     fitted = {m: r for m, r in found.items() if "refused" not in r}

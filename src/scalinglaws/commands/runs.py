@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..fit import checks
 from ..fit.columns import Reading, interpret
-from ..fit.reading import Table, TableError, read_table
+from ..fit.reading import TableError, read_table
 from . import UserError
 
 SWEPT = {"hash", "branches", "evaluate_at"}  # columns only a stored table of runs has
@@ -20,7 +20,7 @@ def read(options) -> Reading:
     try:
         table = read_table(options.runs, max_rows=options.max_rows)
         if SWEPT <= set(map(str, table.frame.columns)):
-            return _stored(options)
+            return _stored(options, table)
         if options.count is not None:
             raise TableError(
                 f"{table.name}: --count is for the tables of `scalinglaws sweep`; use --columns N=HEADER"
@@ -48,7 +48,12 @@ def read(options) -> Reading:
         runs = checks.without_repeats(runs, options.repeated)
     except TableError as error:
         raise UserError(f"{options.runs}: {error}") from None
-    return Reading(runs, reading.table, reading.said, reading.warnings)
+    said = reading.said
+    if options.repeated == "drop":
+        said += (f"{len(reading.runs) - len(runs)} rows on repeated data left out",)
+    elif options.repeated == "effective":
+        said += ("D counted in fresh tokens worth as much as the repeated ones",)
+    return Reading(runs, reading.table, said, reading.warnings)
 
 
 def _columns_of(expression, table) -> list[str]:
@@ -56,7 +61,15 @@ def _columns_of(expression, table) -> list[str]:
     return [str(c) for c in table.frame.columns if expression and str(c) in expression and len(str(c)) > 1]
 
 
-def _stored(options) -> Reading:
+def read_curves(options, reading: Reading) -> Reading:
+    """What envelope should see: the training curves of a swept table, otherwise the same runs."""
+    if not SWEPT <= set(map(str, reading.table.frame.columns)):
+        return reading
+    curves = read_stored(options.runs, "envelope", options.count or "total").reset_index(drop=True)
+    return Reading(curves, reading.table, reading.said)
+
+
+def _stored(options, table) -> Reading:
     for given, flag in (
         (options.columns, "--columns"),
         (options.scale, "--scale"),
@@ -72,7 +85,7 @@ def _stored(options) -> Reading:
     count = options.count or "total"
     runs = read_stored(options.runs, options.method, count).reset_index(drop=True)
     said = (f"runs of `scalinglaws sweep` at their best learning rates, N = {count} parameters",)
-    return Reading(runs, Table(runs, options.runs), said)
+    return Reading(runs, table, said)
 
 
 def read_stored(path: str | Path, method: str, count: str) -> pd.DataFrame:

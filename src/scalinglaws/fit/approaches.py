@@ -18,7 +18,7 @@ from .clusters import clusters, training_curves
 from .columns import interpret
 from .envelope import fit_envelope
 from .isoflop import fit_isoflop
-from .reading import MAX_ROWS, TableError, read_table
+from .reading import MAX_ROWS, read_table
 from .result import Fit
 from .surface import fit_surface
 from .varpro import fit_varpro
@@ -70,10 +70,8 @@ def fit(
         return fit_varpro(N, D, loss, weights, groups=groups)
     if method == "isoflop":
         return fit_isoflop(N, D, loss, C, weights=weights, groups=groups)
-    if weights is not None:
-        raise TableError("envelope takes the lowest loss, whatever the weights; leave --weights out")
     curve = runs["run"].to_numpy() if "run" in runs else training_curves(runs)
-    return fit_envelope(N, D, loss, C, run=curve)
+    return fit_envelope(N, D, loss, C, run=curve, trim=True)
 
 
 def agreement(intervals: dict[str, tuple[float, float]], what: str = "a") -> str:

@@ -60,9 +60,10 @@ def without_repeats(runs: pd.DataFrame, how: str) -> pd.DataFrame:
         raise TableError(f"--repeated {how} needs a column unique_tokens: the distinct tokens of each run")
     epochs = np.maximum(runs["D"] / runs["unique_tokens"], 1.0)
     if how == "drop":
-        return runs[epochs <= 1.01]
+        return runs[epochs <= 1.01].drop(columns="unique_tokens")
     worth = fresh_equivalent(epochs) / epochs
-    return runs.assign(D=runs["D"] * worth, **({"C": runs["C"] * worth} if "C" in runs else {}))
+    C = {"C": runs["C"] * worth} if "C" in runs else {}
+    return runs.assign(D=runs["D"] * worth, **C).drop(columns="unique_tokens")
 
 
 def enough(runs: pd.DataFrame, method: str, where=lambda k: f"row {k + 1}") -> None:
@@ -124,6 +125,8 @@ def _budgets(runs, C, where):
 
 
 def _curves(runs, where):
+    if "weight" in runs:
+        raise TableError("envelope takes the lowest loss, whatever the weights; leave --weights out")
     curve = runs["run"] if "run" in runs else runs["N"]
     counts = curve.value_counts()
     if counts.min() < 2:

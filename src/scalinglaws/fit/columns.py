@@ -105,7 +105,7 @@ def interpret(
         elif (
             name != "loss"
             and not pd.api.types.is_numeric_dtype(column)
-            and column.str.contains(r"\d\s*[kmbgt]", case=False).any()
+            and column.astype(str).str.contains(r"\d\s*[kmbgt]", case=False).any()
         ):
             said.append(f"{name} with suffixes (1M = 1e6, 1B = 1e9)")
     missing = {"N", "D"} - out.keys()

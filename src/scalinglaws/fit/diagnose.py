@@ -41,8 +41,12 @@ def compute(runs: pd.DataFrame) -> np.ndarray:
     return (runs["C"] if "C" in runs else 6 * runs["N"] * runs["D"]).to_numpy(float)
 
 
-def before(runs: pd.DataFrame, units: int) -> list[str]:
-    """Warnings about the design: few runs, a narrow range, repeated data."""
+def before(runs: pd.DataFrame, units: int, method: str = "surface") -> list[str]:
+    """Warnings about the design: repeated data, and for a law of the loss few runs or a narrow range."""
+    return _repeats(runs) + (_thin(runs, units) if method in LAWS else [])
+
+
+def _thin(runs, units):
     out = []
     N, D = runs["N"], runs["D"]
     if units < 10:
@@ -56,16 +60,21 @@ def before(runs: pd.DataFrame, units: int) -> list[str]:
     C = compute(runs)
     if len(np.unique(np.round(np.log(C) / np.log(1.2)))) < 3:
         out.append("too few budgets: fewer than three distinct values of C")
-    if "unique_tokens" in runs:
-        epochs = D / runs["unique_tokens"]
-        again = epochs > 1.01
-        if again.any():
-            out.append(
-                f"{int(again.sum())} of {len(runs)} runs repeat their data, up to {epochs.max():.1f} epochs; the law takes every "
-                "token for fresh, and the optimum is not the one for fresh tokens. --repeated drop leaves them out, --repeated "
-                "effective counts what repeated tokens are worth (Muennighoff et al. 2023)"
-            )
     return out
+
+
+def _repeats(runs):
+    if "unique_tokens" not in runs:
+        return []
+    epochs = runs["D"] / runs["unique_tokens"]
+    again = int((epochs > 1.01).sum())
+    if not again:
+        return []
+    return [
+        f"{again} of {len(runs)} runs repeat their data, up to {epochs.max():.1f} epochs; the law takes every "
+        "token for fresh, and the optimum is not the one for fresh tokens. --repeated drop leaves them out, --repeated "
+        "effective counts what repeated tokens are worth (Muennighoff et al. 2023)"
+    ]
 
 
 def perpendicular(N, D) -> tuple[float, float, float]:

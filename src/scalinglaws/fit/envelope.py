@@ -18,6 +18,7 @@ from .result import Fit
 CANDIDATES = 32
 """Runs kept in order of loss at each point of the grid; a resample that misses them all is NaN there."""
 
+LEAST_KEPT = 0.2  # of the grid, for trimming
 MOST_CURVE_POINTS = 15_000_000  # curves × grid held at once: 120 MB a table
 
 
@@ -32,14 +33,16 @@ class EnvelopeFit(Fit):
     used: np.ndarray = field(default=None, repr=False)
 
 
-def fit_envelope(N, D, loss, C=None, *, run=None, grid: int = 1500) -> EnvelopeFit:
+def fit_envelope(N, D, loss, C=None, *, run=None, grid: int = 1500, trim: bool = False) -> EnvelopeFit:
     """N_opt = N0·(C/C0)^a and D_opt = D0·(C/C0)^b from the envelope of training curves.
 
     N parameters, D tokens seen, loss nats per token, C FLOPs (6·N·D if not given), each (n,):
     several rows a run. `run` labels the curve a row belongs to (default: one curve per N).
     Points of the grid (1500 in the paper) where the smallest or the largest model wins say
-    only that the optimum lies beyond it; they are left out of the lines. The bootstrap
-    resamples whole curves. `objective` is the mean squared residual of log N_opt.
+    only that the optimum lies beyond it; they are left out of the lines. That selects by outcome:
+    near the ends only runs lucky in the other direction are left, and noise between runs bends
+    the slope. `trim` selects by the line instead: the points where its N_opt is two standard
+    deviations of the winners inside the range of sizes. The bootstrap resamples whole curves. `objective` is the mean squared residual of log N_opt.
     Raises ValueError when no interior point of the envelope remains.
     """
     N, D, loss = (np.asarray(v, float) for v in (N, D, loss))
@@ -66,6 +69,7 @@ def fit_envelope(N, D, loss, C=None, *, run=None, grid: int = 1500) -> EnvelopeF
     order = np.argsort(table, axis=0, kind="stable")[:CANDIDATES].T
     alive = np.isfinite(np.take_along_axis(table.T, order, axis=1))
     interior = (size > size.min()) & (size < size.max())
+    everywhere = np.ones(grid, bool)
     centre = float(logC.mean())
 
     def winners(W):
@@ -81,7 +85,7 @@ def fit_envelope(N, D, loss, C=None, *, run=None, grid: int = 1500) -> EnvelopeF
         chunk = max(1, (1 << 22) // order.size)
         for i in range(0, len(W), chunk):
             win = winners(per_curve[i : i + chunk])
-            use = (win >= 0) & interior[win]
+            use = (win >= 0) & (interior[win] if kept is everywhere else kept)
             logN = np.where(use, np.log(size)[win], np.nan)
             logD = np.where(use, tokens[win, np.arange(grid)], np.nan)
             n0, a = line(logC - centre, logN, 1.0)
@@ -96,13 +100,26 @@ def fit_envelope(N, D, loss, C=None, *, run=None, grid: int = 1500) -> EnvelopeF
             "fewer than two sizes between the smallest and the largest ever have the lowest loss; "
             "add sizes or longer curves"
         )
-    p = {k: float(v[0]) for k, v in refit(np.ones((1, len(N)))).items()}
-    law = Frontier(p["N0"], p["a"], p["D0"], p["b"], C0=float(np.exp(centre)))
     N_opt, D_opt = size[win], np.exp(tokens[win, np.arange(grid)])
+    kept, whole, warnings = everywhere, np.ones((1, len(N))), ()
+    p = {k: float(v[0]) for k, v in refit(whole).items()}
+    for _ in range(3 if trim else 0):
+        predicted = np.log(p["N0"]) + p["a"] * (logC - centre)
+        margin = 2 * np.std((np.log(N_opt) - predicted)[used])
+        inside = (
+            (win >= 0) & (predicted > np.log(size.min()) + margin) & (predicted < np.log(size.max()) - margin)
+        )
+        if inside.mean() < LEAST_KEPT or len(np.unique(N_opt[inside])) < 2:
+            warnings = (
+                "the sizes span too little for their scatter: points at the ends of the envelope bend the exponent",
+            )
+            break
+        kept = used = inside
+        p = {k: float(v[0]) for k, v in refit(whole).items()}
+    law = Frontier(p["N0"], p["a"], p["D0"], p["b"], C0=float(np.exp(centre)))
     residual = np.log(N_opt / law.optimum(np.exp(logC)).N)[used]
-    warnings = ()
-    if used.mean() < 0.5:
-        warnings = (
+    if used.mean() < (LEAST_KEPT if trim else 0.5):
+        warnings += (
             f"the smallest or largest model wins at {100 * (1 - used.mean()):.0f} % of the grid: few points remain",
         )
     return EnvelopeFit(

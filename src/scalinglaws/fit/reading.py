@@ -63,7 +63,7 @@ def read_table(source: str | Path, *, max_rows: int = MAX_ROWS) -> Table:
     elif content[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
         raise TableError(f"{name}: an Excel file of the old kind; save it as .xlsx or CSV")
     elif start in (b"[", b"{"):
-        table = _json(content, name)
+        table = _json(content, name, max_rows)
     else:
         table = _text(content, name, max_rows)
     if not len(table.frame):
@@ -123,7 +123,7 @@ def _excel(content, name, max_rows) -> Table:
         ) from None
     try:
         book = pd.ExcelFile(io.BytesIO(content), engine="openpyxl")
-        frame = book.parse(0, dtype=object, nrows=max_rows + 1)
+        frame = pd.read_excel(book, sheet_name=0, dtype=object, nrows=max_rows + 1)
     except Exception as error:  # openpyxl raises whatever the damage leads to
         raise TableError(
             f"{name}: no readable Excel sheet ({type(error).__name__}); save it as CSV"
@@ -132,7 +132,10 @@ def _excel(content, name, max_rows) -> Table:
     return Table(frame, name, "row", 2, said=(f"Excel sheet {book.sheet_names[0]!r}{more}",))
 
 
-def _json(content, name) -> Table:
+def _json(content, name, max_rows) -> Table:
+    objects = content.count(b"{")
+    if objects > 5 * max_rows:  # a record has a handful at most: too many before they are built
+        raise _too_long(name, objects // 5, max_rows)
     text = _decode(content, name)
     try:
         value, said, place = json.loads(text), "JSON records", "record"
@@ -183,6 +186,8 @@ def _text(content, name, max_rows) -> Table:
         raise TableError(f"{name}: not a text table (it holds zero bytes); save it as CSV UTF-8")
     if not text.strip():
         raise TableError(f"{name}: the file is empty; it needs a header line N,D,loss and a row per run")
+    above = len(content) - len(content.lstrip(b"\r\n"))  # blank lines, which the parser cannot start with
+    content, above = content[above:], content[:above].count(b"\n")
     header = text.lstrip("\n\r").split("\n", 1)[0]
     del text  # the parser reads the bytes: one copy less of a long table
     unquoted = re.sub(r'"[^"]*"', "", header)
@@ -212,7 +217,7 @@ def _text(content, name, max_rows) -> Table:
     body = body.iloc[:end].set_axis(columns, axis=1)
     comma = delimiter != "," and _comma_is_decimal(body)
     said = [] if delimiter == "," else [f"separated by {_DELIMITERS.get(delimiter, 'spaces')}"]
-    return Table(body, name, "line", top + 2, comma, tuple(said + ["decimal commas"] * comma))
+    return Table(body, name, "line", above + top + 2, comma, tuple(said + ["decimal commas"] * comma))
 
 
 def _comma_is_decimal(frame) -> bool:

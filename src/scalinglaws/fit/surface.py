@@ -25,6 +25,7 @@ LOW = np.array([-9.0, -9.0, np.log(1e-3), varpro.EXPONENT_RANGE[0], varpro.EXPON
 HIGH = np.array([5.0, 5.0, 1.0, varpro.EXPONENT_RANGE[1], varpro.EXPONENT_RANGE[1]])
 SEED_ROWS = 2000
 SMALL_TABLE = 100
+FEW_GROUPS = 8
 
 
 def hoffmann_grid() -> np.ndarray:
@@ -69,7 +70,15 @@ def fit_surface(
     status = "bound: " + ", ".join(held) if held else "converged" if found.converged[k] else "not converged"
     params = {name: float(v) for name, v in _named(theta[None]).items() for v in v}
 
+    few = groups is not None and len(np.unique(groups)) <= FEW_GROUPS
+
     def refit(W):
+        if few:  # m runs have few different resamples: 462 for six
+            W, again = np.unique(W, axis=0, return_inverse=True)
+            return {name: v[again.ravel()] for name, v in refit_each(W).items()}
+        return refit_each(W)
+
+    def refit_each(W):
         W = W if weights is None else W * w
         again = descend(np.repeat(found.t[k : k + 1], len(W), 0), W)
         t, f, ok = again.t, again.f, again.converged
