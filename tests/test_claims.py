@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import numpy as np
 import pytest
 import yaml
 
@@ -193,6 +194,7 @@ def test_a_result_displays_what_a_reader_needs(ledger):
         ("positive", (-0.1, 0.4), "undecided"),
         ("positive", (0.0, 0.4), "undecided"),
         ("positive", (-0.4, -0.1), "discrepant"),
+        ("positive", (-float("inf"), float("inf")), "undecided"),
         ("negative", (-0.4, -0.1), "reproduced"),
         ("negative", (-0.4, 0.1), "undecided"),
         ("negative", (0.1, 0.4), "discrepant"),
@@ -201,9 +203,12 @@ def test_a_result_displays_what_a_reader_needs(ledger):
 def test_a_direction_is_decided_by_its_interval(ledger, direction, interval, verdict):
     claim = {"tolerance": {"direction": direction, "why": "w"}, "published": True, "evidence": ["simulated"]}
     ledger(GOOD | claim)
-    found = claims.check("p.x", sum(interval) / 2, interval)
+    middle = np.nan_to_num(sum(interval) / 2)
+    found = claims.check("p.x", middle, interval)
     assert found.verdict == verdict
     assert "True" not in found._repr_html_()
+    with pytest.raises(claims.LedgerError, match="the interval is"):
+        claims.check("p.x", 0.2, (float("nan"), 1.0))
     with pytest.raises(claims.LedgerError, match="decided by an interval"):
         claims.check("p.x", 0.2)
 

@@ -398,7 +398,7 @@ def test_fit_reads_a_stored_table(tmp_path, result, capsys):
     assert "no such file" in capsys.readouterr().err
     path.write_bytes(b"PAR1 not really")
     assert cli.main(["fit", str(path)]) == 2
-    assert "damaged or no table of runs" in capsys.readouterr().err
+    assert "a damaged Parquet file" in capsys.readouterr().err
 
 
 def curve_row(tmp_path, result, run, tokens, losses):

@@ -300,7 +300,7 @@ def check(id: str, value, interval=None, evidence: str | None = None, note: str 
     if isinstance(value, float) and not math.isfinite(value):
         raise LedgerError(f"claim {id}: the computed value is {value}")
     bounds = (float(interval[0]), float(interval[1])) if interval is not None else None
-    if claim.direction and bounds and not all(map(math.isfinite, bounds)):
+    if bounds and any(map(math.isnan, bounds)):
         raise LedgerError(f"claim {id}: the interval is {bounds}")
     verdict = claim.unsettled or claim.verdict(value, bounds)
     return _recorded(Result(claim, value, bounds, evidence, verdict, note))
