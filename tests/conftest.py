@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def pytest_configure(config):
     """The one marker of our own."""
-    config.addinivalue_line("markers", "long: whole studies, kills, builds, browser, Slurm; run with ALL=1")
+    config.addinivalue_line("markers", "long: whole studies, kill trials, browser, Slurm; run with ALL=1")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config, items):
 def pytest_terminal_summary(terminalreporter):
     """What was left out or skipped is named at the end, so that nobody takes it for passed."""
     if os.environ.get("SCALINGLAWS_SHORT"):
-        terminalreporter.section("left out: long tests (studies, kills, builds, browser, Slurm)", sep="=")
+        terminalreporter.section("left out: long tests (whole studies, kill trials, browser, Slurm)", sep="=")
         terminalreporter.write_line("`make test ALL=1` runs them too, and asks for coverage")
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:

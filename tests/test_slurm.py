@@ -15,6 +15,8 @@ import pytest
 
 from scalinglaws.lm.store import PROVENANCE, Store
 
+pytestmark = pytest.mark.long
+
 STUDY = """
 question: does a cluster give the same?
 defaults: {corpus: known_entropy, context: 16, batch: 8, evaluation_tokens: 3200, precision: fp32}
