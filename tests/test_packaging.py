@@ -198,6 +198,7 @@ def test_make_lists_its_targets():
 
 ROOMS = [
     "paths",
+    "processes",
     "store",
     "numbers",
     "provenance",

@@ -14,6 +14,8 @@ if sys.argv[1:2] == ["fit"]:
 
 from .commands import UserError, book, data, fit, hardware, lint, lock, resample, sweep, testtime
 
+RESUMABLE = {"book", "data", "sweep", "testtime", "resample"}
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand. Exit codes: 0 done, 1 the book or data failed, 2 bad input (one line on stderr)."""
@@ -33,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"scalinglaws {options.command}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"scalinglaws {options.command}: interrupted", file=sys.stderr)
+        kept = "; what is finished is kept, the same command goes on" if options.command in RESUMABLE else ""
+        print(f"scalinglaws {options.command}: interrupted{kept}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone, as in `| head`

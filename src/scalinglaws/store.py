@@ -7,10 +7,12 @@ name and the remedy, never read as other numbers.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import io
 import json
 import os
+import shutil
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -47,6 +49,59 @@ def write_whole(path: Path, content: bytes) -> None:
             f"cannot write {path}: {error.strerror or error}; free some space (or make the folder writable) and start "
             "again, what is finished is kept"
         ) from None
+
+
+def tidy(folder: Path) -> None:
+    """Remove what killed processes of this machine left half-written below `folder`."""
+    for path in folder.rglob(f"*.{socket.gethostname()}-*.part"):
+        if not _alive(int(path.name.split("-")[-1].removesuffix(".part"))):
+            path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def load_runs(study: str, profile: str = "cpu") -> pd.DataFrame:
+    """A study's committed table as a chapter reads it: one row a run, list columns for curves.
+
+    The file is noted, so that a chapter is rerun when it changes. Raises StoreError where there is none.
+    """
+    name = f"{study}-{profile}.parquet"
+    path = data_file("runs", name)
+    if not path.is_file():
+        raise StoreError(
+            f"no stored runs data/runs/{name}: train them with "
+            f"`python -m scalinglaws sweep {study} --profile {profile}`"
+        )
+    return read_table(path)
+
+
+def exchange(new: Path, old: Path) -> None:
+    """Put a finished folder in the place of another, which stands whole until then, in one step where Linux can.
+
+    Afterwards what was `old` may lie at `new`; remove it.
+    """
+    if not old.exists():
+        new.rename(old)
+        return
+    try:
+        here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+        if ctypes.CDLL(None, use_errno=True).renameat2(here, bytes(new), here, bytes(old), swap) == 0:
+            return
+    except AttributeError:  # no such call here
+        pass
+    aside = old.with_name(f"{old.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def check_writable(folder: Path) -> None:

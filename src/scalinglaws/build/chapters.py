@@ -18,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from ..notebook import missing_data
 from ..paths import digest as _hash
 from ..paths import file_digest, root
 from ..provenance import packages
+from ..store import exchange, write_whole
 
 if TYPE_CHECKING:
     import nbformat
@@ -114,9 +116,8 @@ def stale(name: str, profile: str) -> str | None:
                 "packages": "other package versions",
             }[part]
     if not text_is_kept:
-        (folder / "key.json").write_text(
-            json.dumps(kept | {"source": _file_hash(f"notebooks/{name}.md")}, indent=1)
-        )
+        kept["source"] = _file_hash(f"notebooks/{name}.md")
+        write_whole(folder / "key.json", json.dumps(kept, indent=1).encode())
     for path, digest in kept["files"].items():
         if _file_hash(path) != digest:
             return f"{path} changed"
@@ -160,9 +161,7 @@ def execute(name: str, profile: str, cell_limit: int = CELL_LIMIT) -> dict:
         key["files"] = {path: modules.get(path, known) for path, known in _dependencies(work).items()}
         key["datasets"] = {d["name"]: d["available"] for d in read_records(work, "datasets")}
         (work / "key.json").write_text(json.dumps(key, indent=1))
-        if final.exists():
-            shutil.rmtree(final)
-        work.rename(final)
+        exchange(work, final)
     passports = read_records(final, "passport")
     return passports[-1] if passports else {}
 
@@ -333,13 +332,14 @@ def place_all(profile: str) -> bool:
     for name in names():
         run = _tree_hash(executed_folder(name, profile))
         key[name] = [_file_hash(f"notebooks/{name}.md"), run]
-    if stored.is_file() and json.loads(stored.read_text()) == key | {"pages": _tree_hash(pages)}:
-        return False
+    with suppress(OSError, ValueError):
+        if json.loads(stored.read_text()) == key | {"pages": _tree_hash(pages)}:
+            return False
     stored.unlink(missing_ok=True)
     shutil.rmtree(pages, ignore_errors=True)
     for name in names():
         place(name, profile)
-    stored.write_text(json.dumps(key | {"pages": _tree_hash(pages)}))
+    write_whole(stored, json.dumps(key | {"pages": _tree_hash(pages)}).encode())
     return True
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from .. import claims
 from ..paths import root
+from ..store import exchange, write_whole
 from . import chapters
 from .chapters import BuildError
 from .publish import repository
@@ -44,8 +44,8 @@ def write_scorecard(profile: str) -> dict[str, list[dict]]:
             {**row, "line": lines.get(row["chapter"], {}).get(row["id"])} for row in claims.rows(records)
         ],
     }
-    (root() / "book" / "scorecard_data.json").write_text(
-        json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8"
+    write_whole(
+        root() / "book" / "scorecard_data.json", json.dumps(data, indent=1, ensure_ascii=False).encode()
     )
     return records
 
@@ -88,6 +88,8 @@ def render(say=print) -> bool:
     command = [
         sys.executable,
         "-c",
+        # a renderer whose build was killed must not write into the next one's folder
+        f"from scalinglaws.processes import end_with; end_with({os.getpid()}); "
         "from jupyter_book.cli.main import main; main()",
         "build",
         str(root()),
@@ -110,28 +112,10 @@ def render(say=print) -> bool:
         raise BuildError(
             f"the site has warnings, which are errors here:\n{log or found.stdout + found.stderr}"
         )
-    _exchange(beside / "_build" / "html", site())
+    exchange(beside / "_build" / "html", site())
     shutil.rmtree(beside, ignore_errors=True)
-    stored.write_text(json.dumps({"inputs": key, "files": _rendered()}))
+    write_whole(stored, json.dumps({"inputs": key, "files": _rendered()}).encode())
     return True
-
-
-def _exchange(new: Path, old: Path) -> None:
-    """Put a rendered site in the place of the old one, which a reader sees until then, in one step where Linux can."""
-    if not old.exists():
-        new.rename(old)
-        return
-    try:
-        here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-        if ctypes.CDLL(None, use_errno=True).renameat2(here, bytes(new), here, bytes(old), exchange) == 0:
-            return
-    except AttributeError:  # no such call here
-        pass
-    aside = old.with_name("html.old")
-    shutil.rmtree(aside, ignore_errors=True)
-    old.rename(aside)
-    new.rename(old)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import socket
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -21,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..paths import data_file, root
-from ..store import StoreError, write_whole
+from ..store import StoreError, tidy, write_whole
 from .config import Run
 
 RESULTS = (
@@ -97,9 +95,7 @@ class Store:
 
     def tidy(self) -> None:
         """Remove what killed processes of this machine left half-written."""
-        for path in self.loose.glob(f"*.{socket.gethostname()}-*.part"):
-            if not _alive(int(path.name.split("-")[-1].removesuffix(".part"))):
-                path.unlink(missing_ok=True)
+        tidy(self.loose)
 
     def pack(self) -> Path:
         """Write all finished runs into the one table that is committed."""
@@ -137,31 +133,6 @@ def read_table(path: Path) -> pd.DataFrame:
             f"{path} is damaged or no table of runs ({type(error).__name__}): restore it with "
             f"`git checkout -- {path.name}` in its folder, or delete it to train its runs again"
         ) from None
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def load_runs(study: str, profile: str = "cpu") -> pd.DataFrame:
-    """A study's committed table as a chapter reads it: one row a run, list columns for curves.
-
-    The file is noted, so that a chapter is rerun when it changes. Raises StoreError where there is none.
-    """
-    name = f"{study}-{profile}.parquet"
-    path = data_file("runs", name)
-    if not path.is_file():
-        raise StoreError(
-            f"no stored runs data/runs/{name}: train them with "
-            f"`python -m scalinglaws sweep {study} --profile {profile}`"
-        )
-    return read_table(path)
 
 
 def _schema() -> pa.Schema:

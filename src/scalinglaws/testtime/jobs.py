@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import multiprocessing as mp
 import os
-import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..processes import deaf_to_interrupts, end_with
+from ..store import tidy
 from .shelf import Shelf
 
 
@@ -25,6 +24,7 @@ class Job:
 
 def work_off(todo: list[Job], shelf: Shelf, say: Callable[[str], None] = print) -> Shelf:
     """Make whatever is not made and not being made elsewhere; returns the shelf."""
+    tidy(shelf.folder)
     finished: set[str] = set()
     while len(finished) < len(todo):
         before = len(finished)
@@ -65,7 +65,8 @@ class _claimed:
 def in_processes(target: Callable, arguments: tuple, workers: int | None) -> None:
     """`target(*arguments)` in several processes of one thread each (default: one a core).
 
-    Raises RuntimeError when one failed: what was finished stays, the same call goes on.
+    Raises RuntimeError when one failed, KeyboardInterrupt after Ctrl-C, which ends them: what was finished stays,
+    the same call goes on.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = mp.get_context("spawn")
@@ -73,10 +74,16 @@ def in_processes(target: Callable, arguments: tuple, workers: int | None) -> Non
         context.Process(target=_one_thread, args=(os.getpid(), target, arguments))
         for _ in range(workers or os.cpu_count() or 1)
     ]
-    for p in processes:
-        p.start()
-    for p in processes:
-        p.join()
+    with deaf_to_interrupts():
+        for p in processes:
+            p.start()
+    try:
+        for p in processes:
+            p.join()
+    finally:
+        for p in processes:  # after Ctrl-C: a piece is stored whole or not at all
+            p.kill()
+            p.join()
     if failed := [p.exitcode for p in processes if p.exitcode]:
         raise RuntimeError(f"a process of the study ended with {failed[0]}: see its message above")
 
@@ -87,13 +94,3 @@ def _one_thread(parent: int, target: Callable, arguments: tuple) -> None:
     end_with(parent)
     torch.set_num_threads(1)
     target(*arguments)
-
-
-def end_with(parent: int) -> None:
-    """Have this process killed when its parent ends, however it ends (Linux; elsewhere nothing)."""
-    if sys.platform != "linux":
-        return
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before this process was bound to it
-        os._exit(1)

@@ -21,7 +21,7 @@ import pandas as pd
 
 from ..paths import data_file, root
 from ..provenance import code_digest, commit, gpu, hardware, packages
-from ..store import StoreError, check_writable, read_table, table_bytes, write_whole
+from ..store import StoreError, check_writable, read_table, table_bytes, tidy, write_whole
 
 KINDS = ("samples", "scores", "searches", "chains", "verifiers")
 """The tables that are packed for the book."""
@@ -109,6 +109,7 @@ class Shelf:
     def pack(self, folder: Path | None = None) -> list[Path]:
         """Write every table's pieces as one file, and the notes: what is committed and what chapters read."""
         folder = Path(folder) if folder else root() / "data" / self.room
+        tidy(folder)
         written = []
         for kind in self.kinds:
             table = self.whole(kind)
