@@ -81,14 +81,14 @@ def disturb(how: str, base: Path, after: float, *arguments: str, whole_group: bo
     """Start the command and end it `after` seconds later, unless it is faster; then nothing of it may be running."""
     process = begin(base, *arguments)
     try:
-        out, error = process.communicate(timeout=after)
+        _, error = process.communicate(timeout=after)
     except subprocess.TimeoutExpired:
         number = signal.SIGKILL if how == "kill -9" else signal.SIGINT
         if whole_group or how == "Ctrl-C":  # a terminal interrupts all that it started
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
-        out, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=60)
     if how == "Ctrl-C" and process.returncode:
         # before the command has begun Python itself is interrupted, and says so
         assert process.returncode in (130, -signal.SIGINT), error

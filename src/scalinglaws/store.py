@@ -68,21 +68,6 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def load_runs(study: str, profile: str = "cpu") -> pd.DataFrame:
-    """A study's committed table as a chapter reads it: one row a run, list columns for curves.
-
-    The file is noted, so that a chapter is rerun when it changes. Raises StoreError where there is none.
-    """
-    name = f"{study}-{profile}.parquet"
-    path = data_file("runs", name)
-    if not path.is_file():
-        raise StoreError(
-            f"no stored runs data/runs/{name}: train them with "
-            f"`python -m scalinglaws sweep {study} --profile {profile}`"
-        )
-    return read_table(path)
-
-
 def exchange(new: Path, old: Path) -> None:
     """Put a finished folder in the place of another, which stands whole until then, in one step where Linux can.
 
