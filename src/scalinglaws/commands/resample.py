@@ -38,6 +38,9 @@ def register(commands) -> None:
     p.add_argument(
         "--max-tokens", type=int, default=512, metavar="N", help="tokens of a sample (default: 512)"
     )
+    p.add_argument(
+        "--dry-run", action="store_true", help="print what the run takes, then stop"
+    )
     p.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
     p.add_argument("--timeout", type=float, default=5.0, metavar="S", help="processor seconds a program may take on top "
                    "of four times the reference solution's (default: 5)")  # fmt: skip
@@ -73,8 +76,14 @@ def run(options) -> int:
 def _study(options) -> int:
     from ..lm.store import StoreError
     from ..resampling import demonstration, plan, study
+    from ..testtime import jobs
+    from ..testtime.shelf import Shelf
 
     try:
+        if options.dry_run:
+            shelf = Shelf(options.study, room=study.ROOM)
+            print(jobs.price(study.jobs(options.study, shelf), shelf))
+            return 0
         study.run(options.study, options.workers)
         demonstration.publish(options.study)
     except (plan.PlanError, StoreError, RuntimeError) as error:
@@ -93,6 +102,7 @@ def _sample(options) -> int:
     from ..lm.store import StoreError
     from ..paths import root
     from ..resampling import codemodels, evalplus, sandbox
+    from ..testtime import open_run
     from ..testtime.open_load import ModelError
 
     try:
@@ -112,7 +122,16 @@ def _sample(options) -> int:
     folder = options.out or root() / "_build" / "resample" / f"{name}-{options.tasks}"
     try:
         codemodels.check_room(options.model, tasks, options.max_tokens, options.completion)
-        whole = codemodels.Run(settings, codemodels.sizes(options.model), folder)
+        sizes = codemodels.sizes(options.model)
+        if options.dry_run:
+            cost = open_run.price(sizes["N_total"], 0, len(tasks), samples, options.max_tokens)
+            print(
+                f"{len(tasks)} tasks, {samples} samples of at most {options.max_tokens} tokens: {cost.tokens:.1e} tokens, "
+                f"{cost.flops:.1e} FLOPs, {cost.memory / 2**30:.1f} GiB of weights; {cost.hours(1e14):.2f} h at a "
+                f"sustained 1e14 FLOP/s (a GPU with vLLM), {cost.hours(1e13):.1f} h at 1e13"
+            )
+            return 0
+        whole = codemodels.Run(settings, sizes, folder)
         counts = whole.work(
             tasks, lambda: _coder(codemodels, options), options.workers or os.cpu_count() or 1, say
         )

@@ -78,7 +78,7 @@ def _sweep(options, study, device: str) -> int:
     have = len(study.runs) - len(todo)
     print(f"{study.name} ({study.profile}): {len(study.runs)} runs, {have} stored, {len(todo)} to train")
     if not todo:
-        return _report(store, sweep.Outcome())
+        return 0 if options.dry_run else _report(store, sweep.Outcome())
     for name in sorted({r.corpus for r in todo} | {r.transfer for r in todo if r.transfer}):
         open_corpus(name)
     workers = options.workers or (sweep.GPU_WORKERS if device == "cuda" else os.cpu_count() or 1)
@@ -87,7 +87,8 @@ def _sweep(options, study, device: str) -> int:
     spread = options.tasks if options.on == "slurm" else workers
     print(
         f"cost: {price.flops:.2e} FLOPs, {price.seconds / 3600:.2f} hours of one worker at the rate measured here "
-        f"({price.seconds / 3600 / spread:.2f} h on {spread}), {price.bytes / 1e6:.1f} MB"
+        f"({price.seconds / 3600 / spread:.2f} h on {spread}), {price.bytes / 1e6:.1f} MB of disk, "
+        f"{price.memory / 2**30:.1f} GiB of memory a worker"
     )
     if options.dry_run:
         return 0
@@ -100,11 +101,26 @@ def _sweep(options, study, device: str) -> int:
         except slurm.SlurmError as error:
             raise UserError(str(error)) from None
     else:
+        _check_memory(price.memory, min(workers, len(todo)), device)
         todo = sweep.jobs(todo, rate, device, study.runs)
         form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of work [{elapsed}<{remaining}]"
         with tqdm(total=price.seconds, desc=study.name, bar_format=form, mininterval=2, disable=None) as bar:
             outcome = sweep.sweep(todo, store, workers, device, bar)
     return _report(store, outcome)
+
+
+def _check_memory(need: float, workers: int, device: str) -> None:
+    """Refuse, before the first run, what the machine would kill."""
+    from ..provenance import hardware
+
+    room = hardware()["memory_gib"] * 2**30
+    if device == "cpu" and room and need * workers > room:
+        fit = int(room // need)
+        remedy = f"--workers {fit}" if fit else "a smaller batch, context or model, or a larger machine"
+        raise UserError(
+            f"the largest run takes about {need / 2**30:.1f} GiB in each of {workers} workers, and this machine has "
+            f"{room / 2**30:.0f}: {remedy}"
+        )
 
 
 def _rates(todo, store, device: str) -> dict:

@@ -50,9 +50,14 @@ def run(options) -> int:
 
 def _study(options) -> int:
     from ..lm.store import StoreError
-    from ..testtime import demonstration, pipeline, plan
+    from ..testtime import demonstration, jobs, pipeline, plan
+    from ..testtime.shelf import Shelf
 
     try:
+        if options.dry_run:
+            shelf = Shelf(options.study)
+            print(jobs.price(pipeline.jobs(options.study, shelf), shelf))
+            return 0
         pipeline.run(options.study, options.workers)
         demonstration.publish(options.study)
     except (plan.PlanError, StoreError, RuntimeError) as error:

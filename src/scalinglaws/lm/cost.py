@@ -1,4 +1,4 @@
-"""What a study costs before it starts: FLOPs, hours at a measured rate, disk."""
+"""What a study costs before it starts: FLOPs, hours at a measured rate, memory, disk."""
 
 from __future__ import annotations
 
@@ -11,22 +11,28 @@ from .config import Run
 from .corpus import vocabulary
 from .schedule import planned_steps
 
+MICRO_BATCH = 32
+"""Sequences in one backward pass on a CPU; larger batches are summed from several."""
+
 BYTES_A_RUN = 24_000
 """Size of a stored run, about: a row with its curves."""
 COMPILE_FROM = 90.0
 """Seconds of plain training beyond which a shape is compiled (20–40 s the first time)."""
 WARM_UP = 5
 """Steps before the clock starts."""
+PRICED = 1e9
+"""Bytes of a training step that a price may cost; larger runs are priced from a smaller one."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Sum over runs: FLOPs (6·N_total·D), seconds of one worker, bytes of disk."""
+    """Sum over runs: FLOPs (6·N_total·D), seconds of one worker, bytes of disk; bytes of memory of the largest."""
 
     runs: int
     flops: float
     seconds: float
     bytes: int
+    memory: float
 
 
 def shape_key(run: Run) -> tuple:
@@ -37,8 +43,43 @@ def shape_key(run: Run) -> tuple:
     )  # fmt: skip
 
 
+def memory(run: Run) -> float:
+    """Bytes that training takes at its peak, in float32, measured on shapes from 6 MB to 6 GB to within a factor of 1.7.
+
+    Nine copies of the parameters (weights, gradients, two moments, what their update and start hold for a moment)
+    and, for every token of a micro-batch, 64·d_model + 8·n_head·context a layer and 12 a word of the vocabulary.
+    """
+    words = vocabulary(run.corpus)
+    heads = run.n_head * run.context if run.architecture == "transformer" else 0
+    token = run.n_layer * (64 * run.d_model + 8 * heads) + 12 * words
+    return 36 * run.size(words)["N_total"] + min(run.batch, MICRO_BATCH) * run.context * token
+
+
+def stand_in(run: Run) -> Run:
+    """The run itself or, where a step would take more than `PRICED` bytes, the next smaller one of its kind that does not.
+
+    The batch shrinks first, then layers, then width: seconds a FLOP change little on the way.
+    """
+    while memory(run) > PRICED:
+        if run.batch > 1:
+            run = run.with_(batch=min(run.batch, MICRO_BATCH) // 2)
+        elif run.n_layer > 1:
+            run = run.with_(n_layer=run.n_layer // 2)
+        elif run.d_model > 2 * run.n_head:
+            run = run.with_(d_model=run.d_model // (2 * run.n_head) // 2 * 2 * run.n_head)
+        else:
+            break
+    return run
+
+
 def seconds_per_token(run: Run, device: str = "cpu", seconds: float = 0.3) -> float:
-    """Measured on a few plain training steps of this run, on one thread like a worker's."""
+    """Measured on a few plain training steps, on one thread like a worker's; in proportion to the FLOPs a token
+    where a smaller run stands in for this one."""
+    small, words = stand_in(run), vocabulary(run.corpus)
+    return _measured(small, device, seconds) * run.flops(words, 1) / small.flops(words, 1)
+
+
+def _measured(run: Run, device: str, seconds: float) -> float:
     import torch
 
     from .train import Trainer
@@ -100,4 +141,5 @@ def seconds(run: Run, rate: dict) -> float:
 def total(runs: list[Run], rate: dict) -> Cost:
     """Cost of the runs together."""
     flops = sum(r.flops(vocabulary(r.corpus), planned_steps(r) * r.tokens_per_step) for r in runs)
-    return Cost(len(runs), flops, sum(seconds(r, rate) for r in runs), BYTES_A_RUN * len(runs))
+    largest = max(map(memory, runs), default=0.0)
+    return Cost(len(runs), flops, sum(seconds(r, rate) for r in runs), BYTES_A_RUN * len(runs), largest)

@@ -10,7 +10,8 @@ import torch
 
 from . import optimiser
 from .batches import CHUNK
-from .train import MICRO_BATCH, Trainer, loss_function, loss_key
+from .cost import MICRO_BATCH
+from .train import Trainer, loss_function, loss_key
 
 WARM_UP = 3
 """Steps on a side stream before a graph is captured, as CUDA asks."""

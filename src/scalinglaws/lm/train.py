@@ -19,8 +19,6 @@ from .lstm import LSTM
 from .model import Transformer, token_losses
 from .noise import noise_scale
 
-MICRO_BATCH = 32
-"""Sequences in one backward pass on a CPU; larger batches are summed from several."""
 CURVE_RATIO = 2**0.25
 """The training curve is averaged over buckets whose ends grow by this factor."""
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}

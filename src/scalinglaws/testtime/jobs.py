@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..processes import deaf_to_interrupts, end_with
-from ..store import tidy
-from .shelf import Shelf
+from ..store import StoreError, tidy
+from .shelf import Shelf, packed
 
 
 @dataclass
@@ -41,6 +41,18 @@ def work_off(todo: list[Job], shelf: Shelf, say: Callable[[str], None] = print) 
         if len(finished) == before:
             time.sleep(1.0)  # others hold what is left
     return shelf
+
+
+def price(todo: list[Job], shelf: Shelf) -> str:
+    """What a study's jobs would take, in a line: hours as they were measured when its stored pieces were made."""
+    try:
+        made = packed("pieces", shelf.profile, shelf.room)
+        cores = " and ".join(sorted(set(made["processor"])))
+        took = f"{made['seconds'].sum() / 3600:.2f} hours of one core when the stored tables were made ({cores})"
+    except StoreError:
+        took = "never measured here"
+    kept = sum(p.suffix in (".parquet", ".pickle") for p in shelf.folder.rglob("*"))
+    return f"{shelf.profile}: {len(todo)} jobs, {took}; {kept} pieces are kept here and are not made again"
 
 
 class _claimed:
