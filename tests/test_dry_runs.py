@@ -159,3 +159,12 @@ def test_memory_is_what_training_takes(shape):
         [sys.executable, "-c", PEAK + MEASURE, repr(shape)], capture_output=True, text=True, check=True
     )
     assert 0.5 < float(found.stdout) < 1.7
+
+
+def test_runs_that_repeat_their_data_are_named(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(TINY.replace("tokens: 1e3", "tokens: 1e4, unique_tokens: 100"))
+    assert cli.main(["sweep", str(tmp_path / "mine.yaml"), "--store", str(tmp_path / "s"), "--dry-run"]) == 0
+    assert "1 runs read their text more than once, one of them 100.0 times" in capsys.readouterr().out
+    (tmp_path / "mine.yaml").write_text(TINY)
+    assert cli.main(["sweep", str(tmp_path / "mine.yaml"), "--store", str(tmp_path / "s"), "--dry-run"]) == 0
+    assert "repeated" not in capsys.readouterr().out

@@ -307,6 +307,7 @@ def test_a_study_multiplies_out(tmp_path):
         ("corpus: known_entropy", "corpus: 3", "3"),
         ("measurements: 4", "transfer: gutenberg", "their tokens mean different things"),
         ("tokens: 1e3, ", "", "tokens is missing"),
+        ("learning_rate: 0.01, warmup", "lr: 0.01, warmup", "unknown key 'lr'; did you mean 'learning_rate'?"),
         ("context: 8", "context: eight", "mine.yaml, cpu, entry 1: context = 'eight' must be a whole number"),
     ],
 )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
@@ -12,14 +11,14 @@ if sys.argv[1:2] == ["fit"]:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
 
-from .commands import UserError, book, data, fit, hardware, lint, lock, resample, sweep, testtime
+from .commands import Parser, UserError, book, data, fit, hardware, lint, lock, resample, sweep, testtime
 
 RESUMABLE = {"book", "data", "sweep", "testtime", "resample"}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand. Exit codes: 0 done, 1 the book or data failed, 2 bad input (one line on stderr)."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scalinglaws", description="Scaling laws: fit your own runs, fetch data, build the book."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -28,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show α gets a question mark, not a crash
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        commands.choices[options.command].refuse(unknown[0])
     try:
         return options.run(options)
     except UserError as error:

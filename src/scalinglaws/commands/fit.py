@@ -65,7 +65,6 @@ def register(commands) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.error = _one_line
     p.register("action", None, _Once)
     add = p.add_argument
     add("runs", metavar="RUNS", help="table of runs, or - for standard input")
@@ -136,12 +135,6 @@ def register(commands) -> None:
     add("--json", action="store_true", help="print one JSON object instead of text")
     add("--plot", metavar="OUT.svg", help="draw the runs and the law (.svg, .png or .pdf)")
     p.set_defaults(run=run)
-
-
-def _one_line(message):
-    """Bad usage in one line, like every other bad input."""
-    print(f"scalinglaws fit: error: {message} (see scalinglaws fit --help)", file=sys.stderr)
-    raise SystemExit(2)
 
 
 def run(options) -> int:

@@ -38,6 +38,12 @@ SPECIAL = (
 )  # fmt: skip
 TUPLES = ("branches", "evaluate_at")
 PROFILES = ("smoke", "cpu", "gpu")
+ALIASES = {
+    "lr": "learning_rate", "max_lr": "learning_rate", "batch_size": "batch", "seq_len": "context",
+    "block_size": "context", "n_layers": "n_layer", "n_heads": "n_head", "n_embd": "d_model", "width": "d_model",
+    "wd": "weight_decay", "seeds": "seed", "dataset": "corpus",
+}  # fmt: skip
+"""What other trainers call a field: suggested, not accepted."""
 
 
 class StudyError(ValueError):
@@ -112,7 +118,8 @@ def _known(file: str, place: str, entry: dict, allowed) -> None:
 
 
 def _suggest(word, choices) -> str:
-    close = difflib.get_close_matches(str(word), [str(c) for c in choices], 1)
+    meant = ALIASES.get(str(word))
+    close = [meant] if meant in choices else difflib.get_close_matches(str(word), [str(c) for c in choices], 1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
