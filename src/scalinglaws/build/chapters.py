@@ -152,7 +152,7 @@ def execute(name: str, profile: str, cell_limit: int = CELL_LIMIT) -> dict:
         # An IPython profile of our own: no start-up files of the user's, no notices in the output.
         (work / "ipython" / "profile_default").mkdir(parents=True)
         (work / "ipython" / "profile_default" / "ipython_kernel_config.py").write_text(
-            "c.IPKernelApp.log_level = 40\n"
+            "c.IPKernelApp.log_level = 50\n"  # nor of a kernel that is shut down in the middle of a reply
         )
         nbformat.write(notebook, work / "input.ipynb")
         _papermill(name, profile, work, chosen, cell_limit)
