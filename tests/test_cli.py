@@ -333,7 +333,9 @@ def test_a_terminal_without_greek_does_not_crash(runs_csv):
     assert "L = E + A/N^? + B/D^?" in found.stdout
 
 
-@pytest.mark.parametrize("arguments", [["fut"], ["sweep", "--dry"], ["book", "--profil", "x"], ["testtime", "--nothing"]])
+@pytest.mark.parametrize(
+    "arguments", [["fut"], ["sweep", "--dry"], ["book", "--profil", "x"], ["testtime", "--nothing"]]
+)
 def test_bad_usage_of_any_command_is_one_line(capsys, arguments):
     with pytest.raises(SystemExit) as ended:
         cli.main([*arguments, "--unknown"])
@@ -345,4 +347,7 @@ def test_an_unknown_option_is_told_with_the_one_that_is_meant(capsys):
     with pytest.raises(SystemExit):
         cli.main(["sweep", "isoflop", "--worker-s", "2"])
     error = capsys.readouterr().err
-    assert error == "scalinglaws sweep: error: no such option: --worker-s; did you mean --workers? (see scalinglaws sweep --help)\n"
+    assert (
+        error
+        == "scalinglaws sweep: error: no such option: --worker-s; did you mean --workers? (see scalinglaws sweep --help)\n"
+    )

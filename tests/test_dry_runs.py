@@ -109,7 +109,10 @@ def test_too_many_workers_are_told_how_many_fit(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(cost, "memory", lambda run: 3 * 2**30)
     monkeypatch.setattr("scalinglaws.provenance.hardware", lambda: {"memory_gib": 10, "processor": ""})
     monkeypatch.setattr(cost, "stand_in", lambda run: run)
-    assert cli.main(["sweep", str(tmp_path / "mine.yaml"), "--store", str(tmp_path / "s"), "--workers", "4"]) == 2
+    assert (
+        cli.main(["sweep", str(tmp_path / "mine.yaml"), "--store", str(tmp_path / "s"), "--workers", "4"])
+        == 2
+    )
     assert capsys.readouterr().err.strip().endswith("this machine has 10: --workers 3")
 
 

@@ -226,7 +226,13 @@ def test_a_picture_that_cannot_be_written_is_told_before_the_table_is_read(capsy
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--budget", "1e22", "--budget", "1e23"], ["--bootstrap", "x"], ["--method", "magic"], ["--budgte", "1e22"], []],
+    [
+        ["--budget", "1e22", "--budget", "1e23"],
+        ["--bootstrap", "x"],
+        ["--method", "magic"],
+        ["--budgte", "1e22"],
+        [],
+    ],
 )
 def test_bad_usage_is_one_line(capsys, table, arguments):
     with pytest.raises(SystemExit) as ended:

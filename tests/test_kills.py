@@ -94,8 +94,10 @@ def disturb(how: str, base: Path, after: float, *arguments: str, whole_group: bo
         assert process.returncode in (130, -signal.SIGINT), error
         if process.returncode == 130:
             assert "Traceback" not in error, error
-            assert error.strip().splitlines()[-1].endswith(
-                "interrupted; what is finished is kept, the same command goes on"
+            assert (
+                error.strip()
+                .splitlines()[-1]
+                .endswith("interrupted; what is finished is kept, the same command goes on")
             )
     deadline = time.monotonic() + 10
     while (left := of(base)) and time.monotonic() < deadline:

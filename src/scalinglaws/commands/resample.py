@@ -38,9 +38,7 @@ def register(commands) -> None:
     p.add_argument(
         "--max-tokens", type=int, default=512, metavar="N", help="tokens of a sample (default: 512)"
     )
-    p.add_argument(
-        "--dry-run", action="store_true", help="print what the run takes, then stop"
-    )
+    p.add_argument("--dry-run", action="store_true", help="print what the run takes, then stop")
     p.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
     p.add_argument("--timeout", type=float, default=5.0, metavar="S", help="processor seconds a program may take on top "
                    "of four times the reference solution's (default: 5)")  # fmt: skip

@@ -83,7 +83,9 @@ def _sweep(options, study, device: str) -> int:
         open_corpus(name)
     times = [r.tokens / min(r.unique_tokens or float("inf"), open_corpus(r.corpus).tokens) for r in todo]
     if repeated := sum(t > 1.01 for t in times):
-        print(f"repeated data: {repeated} runs read their text more than once, one of them {max(times):.1f} times")
+        print(
+            f"repeated data: {repeated} runs read their text more than once, one of them {max(times):.1f} times"
+        )
     workers = options.workers or (sweep.GPU_WORKERS if device == "cuda" else os.cpu_count() or 1)
     rate = _rates(todo, store, device)
     price = cost.total(todo, rate)

@@ -119,7 +119,9 @@ def _known(file: str, place: str, entry: dict, allowed) -> None:
 
 def _suggest(word, choices) -> str:
     meant = ALIASES.get(str(word))
-    close = [meant] if meant in choices else difflib.get_close_matches(str(word), [str(c) for c in choices], 1)
+    close = (
+        [meant] if meant in choices else difflib.get_close_matches(str(word), [str(c) for c in choices], 1)
+    )
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

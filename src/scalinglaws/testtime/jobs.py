@@ -48,7 +48,9 @@ def price(todo: list[Job], shelf: Shelf) -> str:
     try:
         made = packed("pieces", shelf.profile, shelf.room)
         cores = " and ".join(sorted(set(made["processor"])))
-        took = f"{made['seconds'].sum() / 3600:.2f} hours of one core when the stored tables were made ({cores})"
+        took = (
+            f"{made['seconds'].sum() / 3600:.2f} hours of one core when the stored tables were made ({cores})"
+        )
     except StoreError:
         took = "never measured here"
     kept = sum(p.suffix in (".parquet", ".pickle") for p in shelf.folder.rglob("*"))
