@@ -95,6 +95,7 @@ def environment(base):
         "PATH": f"{base / '.venv' / 'bin'}:{os.environ['PATH']}",
         "JUPYTER_DATA_DIR": str(base / "jupyter"),
         "HF_HUB_OFFLINE": "1",
+        "SCALINGLAWS_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
     }
 
@@ -136,9 +137,7 @@ def test_a_command_on_a_page_works(checkout, command):
             return serves(checkout, command + options, address)
     if re.match(EXPANDED, command):
         command = command.replace("make ", "make -n ", 1)
-    elif re.search(LONG, command) and "--dry-run" not in command:
-        command += " --dry-run"
-    elif command.startswith("pip install"):
+    elif command.startswith("pip install") or (re.search(LONG, command) and "--dry-run" not in command):
         command += " --dry-run"
     found = subprocess.run(
         command,
