@@ -150,7 +150,7 @@ def test_a_command_on_a_page_works(checkout, command):
     )
     if (
         found.returncode == 2
-        and "make data" in found.stderr
+        and "in neither mirror nor cache" in found.stderr
         and not os.environ.get("SCALINGLAWS_REQUIRE_DATA")
     ):
         pytest.skip("dataset missing (set SCALINGLAWS_MIRROR or run make data)")
