@@ -419,3 +419,18 @@ def test_every_glued_number_is_used_and_every_number_used_is_glued():
                     glued |= {k.arg for k in node.keywords}
         assert used
         assert glued == used
+
+
+def test_one_build_at_a_time_and_the_second_says_who_holds_it(tmp_path, monkeypatch):
+    from scalinglaws.build import render
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "registry.toml").touch()
+    monkeypatch.setenv("SCALINGLAWS_ROOT", str(tmp_path))
+    code = "from scalinglaws.build import render\nwith render.alone(lambda text: print(text, flush=True)): print('mine')"
+    with render.alone():
+        second = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        waiting = second.stdout.readline()
+        assert "waiting for another build of this checkout (process " in waiting
+        assert second.poll() is None
+    assert second.communicate(timeout=60)[0] == "mine\n"

@@ -164,6 +164,15 @@ def test_a_damaged_checkpoint_is_refused_and_leaves_the_trainer(tmp_path):
         checkpoint.load(trainer, path)
 
 
+def test_a_checkpoint_of_other_code_is_not_resumed(tmp_path, monkeypatch):
+    trainer, path = Trainer([RUN]), tmp_path / "x.ckpt"
+    checkpoint.save(trainer, path)
+    checkpoint.load(trainer, path)
+    monkeypatch.setattr(checkpoint, "code_digest", lambda module: "other")
+    with pytest.raises(checkpoint.CheckpointError, match="written by other code: training starts over"):
+        checkpoint.load(trainer, path)
+
+
 def test_divergence_is_a_status():
     run = RUN.with_(learning_rate=1e6, clip=1e9, weight_decay=0.0, tokens=64 * 60, warmup=0)
     (result,) = Trainer([run]).train()

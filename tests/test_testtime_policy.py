@@ -285,6 +285,27 @@ def test_a_failed_piece_leaves_nothing(tmp_path):
     assert shelf.piece("labels", {"a": 1}, lambda: 7) == 7
 
 
+def test_a_damaged_or_exchanged_piece_is_set_aside_and_made_again(tmp_path):
+    shelf = Shelf("cpu", tmp_path)
+    shelf.piece("labels", {"a": 1}, lambda: "one")
+    shelf.piece("labels", {"a": 2}, lambda: "two")
+    one, two = shelf._path("labels", {"a": 1}, ".pickle"), shelf._path("labels", {"a": 2}, ".pickle")
+    for content in (two.read_bytes(), one.read_bytes()[:-1], b"", b"x" * 100):
+        one.write_bytes(content)
+        assert shelf.piece("labels", {"a": 1}, lambda: "one") == "one"
+        assert one.with_suffix(".damaged").read_bytes() == content
+    shelf.table("searches", {"a": 1}, lambda: pd.DataFrame({"x": [1]}))
+    path = shelf._path("searches", {"a": 1}, ".parquet")
+    path.write_bytes(path.read_bytes()[:50])
+    assert shelf.table("searches", {"a": 1}, lambda: pd.DataFrame({"x": [2]}))["x"].tolist() == [2]
+
+
+def test_toy_pieces_belong_to_the_code_that_made_them(tmp_path, monkeypatch):
+    assert Shelf("smoke", tmp_path).piece("labels", {"a": 1}, lambda: "old") == "old"
+    monkeypatch.setattr("scalinglaws.testtime.shelf.code_digest", lambda module: f"other {module}")
+    assert Shelf("smoke", tmp_path).piece("labels", {"a": 1}, lambda: "new") == "new"
+
+
 def _slow(folder: Path):
     def make():
         (folder / "started").touch()

@@ -47,8 +47,9 @@ class Shelf:
 
     def piece(self, kind: str, about: dict, make: Callable[[], object]):
         """Any other piece (a model, labels), pickled with a checksum: read back by this program only."""
+        name = self._path(kind, about, ".pickle").stem
         return self._obtain(
-            kind, about, ".pickle", lambda: _sealed(pickle.dumps(make(), protocol=5)), _unsealed
+            kind, about, ".pickle", lambda: _sealed(pickle.dumps(make(), protocol=5), name), _unsealed
         )
 
     def has(self, kind: str, about: dict) -> bool:
@@ -143,13 +144,13 @@ def provenance() -> dict[str, str]:
     }
 
 
-def _sealed(content: bytes) -> bytes:
-    return content + hashlib.sha256(content).digest()
+def _sealed(content: bytes, name: str) -> bytes:
+    return content + hashlib.sha256(name.encode() + content).digest()
 
 
 def _unsealed(path: Path):
     whole = path.read_bytes()
     content, digest = whole[:-32], whole[-32:]
-    if hashlib.sha256(content).digest() != digest:
-        raise StoreError(f"{path} is damaged: delete it; it is made again")
+    if hashlib.sha256(path.stem.encode() + content).digest() != digest:
+        raise StoreError(f"{path} is damaged or another piece: delete it; it is made again")
     return pickle.loads(content)
