@@ -166,7 +166,7 @@ def test_a_changed_verdict_is_an_error_that_says_what_to_do(ledger):
 def test_other_runs_may_reach_other_verdicts_where_models_were_trained(ledger):
     """On another study of our own only what does not hang on it must stay."""
     ledger(GOOD, GOOD | {"id": "p.y", "evidence": ["retrained here"]})
-    records = {"c": [claims.check(id, 3.0).to_record() for id in ("p.x", "p.y")]}
+    records = {"c": [claims.check(id, 3.0, (2.9, 3.1)).to_record() for id in ("p.x", "p.y")]}
     errors, notes = claims.compare(records, other_runs=True)
     assert [e.split(":")[0] for e in errors] == ["p.x"]
     assert [n.split(":")[0] for n in notes] == ["p.y"]
@@ -211,6 +211,38 @@ def test_a_direction_is_decided_by_its_interval(ledger, direction, interval, ver
         claims.check("p.x", 0.2, (float("nan"), 1.0))
     with pytest.raises(claims.LedgerError, match="decided by an interval"):
         claims.check("p.x", 0.2)
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [
+        ((1.1, 2.9), "reproduced"),
+        ((0.5, 2.9), "undecided"),
+        ((1.1, 3.5), "undecided"),
+        ((0.5, 3.5), "undecided"),
+        ((3.1, 3.5), "discrepant"),
+        ((0.1, 0.5), "discrepant"),
+    ],
+)
+def test_a_range_is_decided_by_the_interval_where_there_is_one(ledger, interval, verdict):
+    ledger(GOOD | {"tolerance": {"range": [1, 3], "why": "w"}})
+    assert claims.check("p.x", sum(interval) / 2, interval).verdict == verdict
+
+
+@pytest.mark.parametrize("kind", ["simulated", "retrained here"])
+def test_what_varies_from_one_time_to_the_next_needs_an_interval(ledger, kind):
+    ledger(GOOD | {"evidence": [kind]})
+    with pytest.raises(claims.LedgerError, match="give an interval"):
+        claims.check("p.x", 2.0)
+    assert claims.check("p.x", 2.0, (1.9, 2.1)).verdict == "reproduced"
+
+
+def test_own_claims_that_hold_or_not_are_about_intervals():
+    """A yes or no of our own runs is allowed only where it says how intervals lie."""
+    claims.ledger.cache_clear()
+    for claim in claims.ledger().values():
+        if "holds" in claim.tolerance and set(claim.evidence) & set(claims.OWN):
+            assert "interval" in claim.tolerance["why"], claim.id
 
 
 def test_no_direction_of_the_books_ledger_is_a_threshold():

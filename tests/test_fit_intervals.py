@@ -308,3 +308,39 @@ def test_weights_count_rows():
 def test_agreement_is_said_by_the_intervals():
     assert "agree" in fit.agreement({"x": (0.4, 0.6), "y": (0.5, 0.7)})
     assert "x and y" in fit.agreement({"x": (0.4, 0.5), "y": (0.51, 0.7)})
+
+
+def test_an_interval_over_units_covers_where_rows_share_their_luck():
+    """Twelve models of ten correlated rows each: whole models are drawn, and the slope of log y is known."""
+    rng, hits, by_rows = np.random.default_rng(4), 0, 0
+    slope = lambda t: fit.slope_within(t["x"], t["y"], t["goal"])
+    for i in range(80):
+        model = np.repeat(np.arange(12), 10)
+        x, goal = np.linspace(0, 5, 12)[model], np.tile(np.arange(10), 12)
+        y = -0.6 * x + goal + rng.normal(0, 0.3, 12)[model] + rng.normal(0, 0.05, 120)
+        table = pd.DataFrame({"x": x, "y": y, "goal": goal})
+        low, high = fit.interval_over(model, slope, table, resamples=150, seed=i)
+        hits += low <= -0.6 <= high
+        low, high = fit.interval_over(np.arange(120), slope, table, resamples=150, seed=i)
+        by_rows += low <= -0.6 <= high
+    assert hits / 80 > 0.8
+    assert by_rows / 80 < 0.6
+    with pytest.raises(ValueError, match="at least two units"):
+        fit.interval_over(np.zeros(120), slope, table)
+
+
+def test_a_slope_within_groups_is_least_squares_with_intercepts():
+    rng = np.random.default_rng(5)
+    group, x = rng.integers(4, size=50), rng.normal(size=50)
+    y = 1.7 * x + group**2 + rng.normal(size=50)
+    design = np.column_stack([x, *(group == g for g in range(4))]).astype(float)
+    assert fit.slope_within(x, y, group) == pytest.approx(np.linalg.lstsq(design, y, rcond=None)[0][0])
+    assert np.isnan(fit.slope_within([1.0, 2.0], [3.0, 4.0], [0, 1]))
+
+
+def test_drawn_exponents_are_those_of_the_interval():
+    C, N = np.geomspace(1e10, 1e14, 9), np.geomspace(1e4, 1e6, 9) * np.exp(0.1 * np.sin(np.arange(9)))
+    value, drawn = fit.frontier_draws(C, N, resamples=300, seed=1)
+    again, interval = fit.frontier_exponent(C, N, resamples=300, seed=1)
+    assert value == again == pytest.approx(np.polyfit(np.log(C), np.log(N), 1)[0])
+    assert interval == pytest.approx(tuple(np.nanpercentile(drawn, [2.5, 97.5])))

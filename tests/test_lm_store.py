@@ -525,3 +525,17 @@ def test_an_unwritable_place_is_found_before_the_work(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(store.StoreError, match="cannot write"):
         store.check_writable(tmp_path / "file" / "folder")
+
+
+def test_the_spread_between_seeds_is_pooled_over_equal_runs():
+    rng = np.random.default_rng(0)
+    base = dict(corpus="known_entropy", n_layer=1, n_head=1, tokens=1000)
+    runs = [
+        Run(d_model=d, learning_rate=rate, seed=s, **base).to_dict() | {"loss": np.exp(d / 10 + rate + rng.normal(0, 0.02))}
+        for d in (4, 8) for rate in (0.01, 0.02) for s in range(40)
+    ]  # fmt: skip
+    table = pd.DataFrame(runs)
+    assert views.seed_spread(table) == pytest.approx(0.02, rel=0.15)
+    table.loc[0, "loss"] = np.nan  # a diverged run
+    assert views.seed_spread(table) == pytest.approx(0.02, rel=0.15)
+    assert np.isnan(views.seed_spread(table[table["seed"] == 1]))

@@ -175,3 +175,36 @@ def test_the_interval_of_the_best_budget_is_that_of_single_resamples():
     assert budget_interval(n, b, c, 2.0, 40, 3) == (low, high)
     with pytest.raises(ValueError, match="no tasks"):
         budget_interval(n[:0], b[:0], c[:0], 1.0, 5, 0)
+
+
+def seeded(seeds=3, luck=0.5, tasks=80, seed=0):
+    """Three rungs whose seeds differ by luck in skill."""
+    rng = np.random.default_rng(seed)
+    ease, parts = rng.normal(0, 1, tasks), []
+    for s in range(seeds):
+        skill = np.linspace(-1, 1, 3)[:, None] + rng.normal(0, luck, (3, 1))
+        right = 1 / (1 + np.exp(-(skill + ease)))
+        parts.append(counts(right, np.full((3, tasks), 0.3), n=40, seed=seed + s).assign(seed=s))
+    return R.ladder(pd.concat(parts, ignore_index=True))
+
+
+def test_the_bootstrap_draws_seeds_and_keeps_the_order_of_the_rungs():
+    of = seeded()
+    names = []
+    R.bootstrap(lambda part: names.append(tuple(part.names)) or 0.0, of, 20, 0)
+    assert set(names) == {tuple(of.names)}
+    rung = of.names == of.rungs[0]
+    low, high = R.bootstrap(lambda part: part.pass_1[rung].mean(), of, 300, 0)
+    one = of.models(of.seeds == 0)
+    low_1, high_1 = R.bootstrap(lambda part: part.pass_1[one.names == of.rungs[0]].mean(), one, 300, 0)
+    assert high - low > 1.2 * (high_1 - low_1) / np.sqrt(3)  # luck in training is in it
+    assert low < of.pass_1[rung].mean() < high
+
+
+def test_the_share_of_small_budgets_is_a_plain_count():
+    of = seeded(tasks=30)
+    for penalty in (1, 3):
+        share, (low, high) = R.small_budgets(of, 1, penalty, 200, 0)
+        plain = [best_budget(*data, penalty).K for data in zip(of.n, of.b[1], of.c, strict=True)]
+        assert share == pytest.approx(np.mean([0 < K < 10 for K in plain]))
+        assert 0 <= low <= high <= 1

@@ -330,3 +330,24 @@ def test_the_bootstrap_interval_covers():
         low, high = select.paired_bootstrap(rng.normal(0.3, 1, 60), 200, i)
         hits += low <= 0.3 <= high
     assert 0.88 < hits / 200 < 0.99
+
+
+def test_an_interval_over_seeds_covers_where_one_over_problems_does_not():
+    """Eight trainings that differ by luck: resampled problems alone know nothing of the next training."""
+    rng, both, problems_only = np.random.default_rng(2), 0, 0
+    for i in range(200):
+        values = 0.3 + rng.normal(0, 0.2, (8, 1)) + rng.normal(0, 1, (8, 60))
+        mean, (low, high) = select.seed_bootstrap(values, 200, i)
+        assert mean == pytest.approx(values.mean())
+        both += low <= 0.3 <= high
+        low, high = select.paired_bootstrap(values.mean(0), 200, i)
+        problems_only += low <= 0.3 <= high
+    assert problems_only / 200 < 0.84 < both / 200
+
+
+def test_problems_that_do_not_count_with_a_seed_are_left_out():
+    values = np.array([[1.0, 3.0, np.nan], [2.0, np.nan, np.nan]])
+    mean, (low, high) = select.seed_bootstrap(values, 500, 0)
+    assert mean == pytest.approx((1.5 + 3.0) / 2)  # over problems of the mean over the seeds that have one
+    assert (low, high) == (1.0, 3.0)
+    assert select.seed_bootstrap(np.array([1.0, 3.0]), 100, 0)[0] == 2.0  # one seed

@@ -38,6 +38,9 @@ DIRECTIONS = {"positive": 1, "negative": -1}
 WITHOUT_SAMPLING = ("analytic", "published numbers")
 """Evidence with no sampling error: there a direction may be decided by a number without an interval."""
 
+OWN = ("simulated", "retrained here")
+"""Evidence that draws at random: its numbers have intervals."""
+
 
 class LedgerError(Exception):
     """A ledger file or a check is malformed. One line that names the claim."""
@@ -86,7 +89,7 @@ class Claim:
         return DIRECTIONS.get(self.tolerance.get("direction"), 0)
 
     def verdict(self, value: float | bool, interval: tuple[float, float] | None) -> str:
-        """Reproduced, discrepant or undecided: a direction by its interval, a number by its tolerance."""
+        """Reproduced, discrepant or undecided: a direction and a range by the interval, a number by its tolerance."""
         if self.direction:
             low, high = sorted(self.direction * end for end in interval or (value, value))
             return REPRODUCED if low > 0 else DISCREPANT if high < 0 else UNDECIDED
@@ -95,7 +98,10 @@ class Claim:
         if rule == "holds":
             agrees = bool(value) is True
         elif rule == "range":
-            agrees = bound[0] <= value <= bound[1]
+            low, high = sorted(interval or (value, value))
+            agrees = bound[0] <= low and high <= bound[1]
+            if not agrees and high >= bound[0] and low <= bound[1]:
+                return UNDECIDED
         else:
             agrees = abs(value - self.published) <= (bound if rule == "abs" else bound * abs(self.published))
         return REPRODUCED if agrees else DISCREPANT
@@ -108,7 +114,7 @@ class Claim:
         return {
             "abs": f"± {bound}",
             "rel": f"± {100 * bound:g} %" if kind == "rel" else "",
-            "range": f"within {bound}",
+            "range": f"the whole interval within {bound}",
             "holds": "must hold",
             "direction": f"the whole interval {'above' if bound == 'positive' else 'below'} zero",
         }[kind]
@@ -296,6 +302,10 @@ def check(id: str, value, interval=None, evidence: str | None = None, note: str 
         )
     if claim.direction and interval is None and evidence not in WITHOUT_SAMPLING:
         raise LedgerError(f"claim {id}: a direction is decided by an interval; give one")
+    if interval is None and evidence in OWN and not {"holds"} & set(claim.tolerance):
+        raise LedgerError(
+            f"claim {id}: what was {evidence} varies from one time to the next; give an interval"
+        )
     value = bool(value) if "holds" in claim.tolerance else float(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise LedgerError(f"claim {id}: the computed value is {value}")

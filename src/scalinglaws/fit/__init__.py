@@ -1,12 +1,12 @@
 """Fitting scaling laws: three approaches of Hoffmann et al. (2022), variable projection, intervals."""
 
 from .approaches import METHODS, agreement, fit, read_runs
-from .clusters import clusters
+from .clusters import clusters, interval_over, slope_within
 from .columns import interpret
 from .design import next_runs
 from .diagnose import Verdict
 from .envelope import EnvelopeFit, fit_envelope
-from .frontier import frontier_exponent, interpolated_frontier, interpolated_minimum
+from .frontier import frontier_draws, frontier_exponent, interpolated_frontier, interpolated_minimum
 from .huber import HuberObjective
 from .isoflop import IsoflopFit, Valley, fit_isoflop
 from .kaplan import fit_critical_batch, fit_nd, fit_ns, fit_power, pareto
@@ -60,6 +60,7 @@ __all__ = [
     "fit_power",
     "fit_surface",
     "fit_varpro",
+    "frontier_draws",
     "frontier_exponent",
     "group_budgets",
     "held_out",
@@ -67,6 +68,7 @@ __all__ = [
     "interpolated_frontier",
     "interpolated_minimum",
     "interpret",
+    "interval_over",
     "legacy_resample_weights",
     "likelihood_ratio",
     "line",
@@ -79,6 +81,7 @@ __all__ = [
     "read_table",
     "resample_weights",
     "score",
+    "slope_within",
     "subsample_weights",
     "wald",
 ]

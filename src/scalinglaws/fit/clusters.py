@@ -7,11 +7,14 @@ come out several times too narrow.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
 from .lines import group_budgets
 from .reading import TableError
+from .result import percentile
 
 LEAST_POINTS = 8
 """Rows of one N with growing D that are taken for a training curve where no column names the runs."""
@@ -75,3 +78,36 @@ def _isoflop(runs) -> bool:
     grouped = pd.DataFrame({"C": np.log(C.to_numpy()), "N": _key(runs["N"])}).groupby(budget)
     tight = grouped["C"].agg(np.ptp) < np.log(1.1)
     return bool(tight.all() and (grouped["N"].nunique() >= 3).mean() > 0.5)
+
+
+def interval_over(
+    unit,
+    statistic: Callable[[pd.DataFrame], float],
+    table: pd.DataFrame,
+    *,
+    resamples=500,
+    level=0.95,
+    seed=0,
+) -> tuple[float, float]:
+    """Percentile interval of a statistic of a table, its units (runs, sizes; labels, a row each) drawn with replacement.
+
+    A unit that is drawn twice is in the table twice; resamples without a value are left out. Raises ValueError for
+    fewer than two units, which leave nothing to resample.
+    """
+    rows = list(pd.RangeIndex(len(table)).to_series().groupby(np.asarray(unit)).indices.values())
+    if len(rows) < 2:
+        raise ValueError("an interval needs at least two units to resample")
+    rng = np.random.default_rng(seed)
+    drawn = [
+        statistic(table.iloc[np.concatenate([rows[k] for k in rng.integers(len(rows), size=len(rows))])])
+        for _ in range(resamples)
+    ]
+    return percentile(np.asarray(drawn, float), level)
+
+
+def slope_within(x, y, group) -> float:
+    """Least-squares slope of y on x with an intercept for each group; NaN where no group has two values of x."""
+    frame = pd.DataFrame({"x": np.asarray(x, float), "y": np.asarray(y, float)})
+    centred = frame - frame.groupby(np.asarray(group)).transform("mean")
+    spread = (centred["x"] ** 2).sum()
+    return float((centred["x"] * centred["y"]).sum() / spread) if spread > 1e-12 else np.nan

@@ -38,7 +38,13 @@ def interpolated_frontier(runs: pd.DataFrame) -> pd.DataFrame:
 
 def frontier_exponent(C, N_opt, weights=None, *, resamples: int = 2000, level: float = 0.95, seed: int = 0):
     """Slope of log N_opt on log C by weighted least squares, and its interval over resampled budgets."""
+    value, drawn = frontier_draws(C, N_opt, weights, resamples=resamples, seed=seed)
+    return value, percentile(drawn, level)
+
+
+def frontier_draws(C, N_opt, weights=None, *, resamples: int = 2000, seed: int = 0):
+    """The slope of `frontier_exponent`, and the slopes [resamples] over resampled budgets."""
     x, y = np.log(np.asarray(C, float)), np.log(np.asarray(N_opt, float))
     w = np.ones_like(x) if weights is None else np.asarray(weights, float)
     W = resample_weights(len(x), resamples, np.random.default_rng(seed)) * w
-    return float(line(x, y, w)[1]), percentile(line(x, y, W)[1], level)
+    return float(line(x, y, w)[1]), line(x, y, W)[1]

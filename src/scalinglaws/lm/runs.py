@@ -37,6 +37,20 @@ def tuned(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(kept).sort_index().reset_index(drop=True)
 
 
+def seed_spread(table: pd.DataFrame) -> float:
+    """Standard deviation of log loss between runs that differ in nothing but the seed, pooled. NaN without any."""
+    same = [f.name for f in fields(Run) if f.name != "seed" and f.name in table]
+    finished = table[np.isfinite(table["loss"])]
+    key = finished[same].astype(str).agg("|".join, axis=1)
+    groups = np.log(finished["loss"]).groupby(key)
+    freedom = (groups.size() - 1).sum()
+    return (
+        float(np.sqrt(((groups.size() - 1) * groups.var(ddof=1).fillna(0)).sum() / freedom))
+        if freedom
+        else np.nan
+    )
+
+
 def as_runs(table: pd.DataFrame, count: str = "total") -> pd.DataFrame:
     """N, D, loss, C (6·N_total·D) of each run. Raises KeyError for another `count` than those of `COUNTS`."""
     columns = {"N": table[COUNTS[count]].astype(float), "D": table["D"].astype(float)}

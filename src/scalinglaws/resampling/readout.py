@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from .estimators import accuracy, ceiling, conditional, fixed_effects, pass_at
+from .estimators import accuracy, ceiling, conditional, fixed_effects, pass_at, reward
 from .tasks import VISIBLE
 
 
@@ -89,14 +89,23 @@ def ladder(counts: pd.DataFrame) -> Ladder:
 def bootstrap(
     statistic: Callable[[Ladder], float | np.ndarray], of: Ladder, resamples: int, seed: int
 ) -> np.ndarray:
-    """95 % interval [2, …] of a statistic with tasks resampled, all models on the same ones.
+    """95 % interval [2, …] of a statistic: seeds are resampled, then tasks, all models on the same ones.
 
-    The statistic is a number or an array. Resamples without a value are left out of its interval.
-    Raises ValueError where none has one.
+    A drawn seed stands in the place of another in every rung, so that names keep their order. The statistic is
+    a number or an array. Resamples without a value are left out of its interval. Raises ValueError where none has one.
     """
     rng = np.random.default_rng(seed)
-    count = len(of.task)
-    drawn = np.array([statistic(of.tasks(rng.integers(count, size=count))) for _ in range(resamples)])
+    count, seeds = len(of.task), np.unique(of.seeds)
+    place = {(name, s): k for k, (name, s) in enumerate(zip(of.names, of.seeds, strict=True))}
+
+    def once():
+        other = dict(zip(seeds, rng.choice(seeds, len(seeds)), strict=True))
+        models = [
+            place.get((n, other[s]), k) for k, (n, s) in enumerate(zip(of.names, of.seeds, strict=True))
+        ]
+        return statistic(of.models(np.array(models)).tasks(rng.integers(count, size=count)))
+
+    drawn = np.array([once() for _ in range(resamples)])
     if np.isnan(drawn).all(0).any():
         raise ValueError("no resample has a value: too few tasks with a passing sample")
     return np.nanquantile(drawn, [0.025, 0.975], axis=0)
@@ -227,3 +236,22 @@ def poorly_tested(of: Ladder, m: int, below: float = 0.9) -> np.ndarray:
     seen = ~np.isnan(each)
     mean = np.divide(np.nansum(each, 0), seen.sum(0), out=np.ones(each.shape[1]), where=seen.any(0))
     return mean < below
+
+
+def small_budgets(
+    of: Ladder, m: int, penalty: float, resamples: int, seed: int, below: int = 10
+) -> tuple[float, tuple[float, float]]:
+    """Share of models whose best budget is 1 … below − 1 with m tests, and its 95 % interval, seeds and tasks resampled."""
+    rng, count, seeds = np.random.default_rng(seed), len(of.task), np.unique(of.seeds)
+    tasks = np.vstack([np.ones(count), rng.multinomial(count, np.full(count, 1 / count), resamples)])
+    drawn = np.vstack(
+        [np.ones(len(seeds)), rng.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), resamples)]
+    )
+    share = np.zeros(resamples + 1)
+    for n, b, c, s in zip(of.n, of.b[m], of.c, of.seeds, strict=True):
+        each = np.stack([reward(n, b, c, K, penalty) for K in range(int(n.min()) + 1)])
+        best = (each @ tasks.T).argmax(0)
+        share += ((best > 0) & (best < below)) * drawn[:, np.searchsorted(seeds, s)]
+    share /= len(of.seeds)
+    low, high = np.quantile(share[1:], [0.025, 0.975])
+    return float(share[0]), (float(low), float(high))
