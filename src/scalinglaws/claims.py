@@ -285,7 +285,8 @@ def check(id: str, value, interval=None, evidence: str | None = None, note: str 
     """Compare a computed value with the ledger and record the verdict.
 
     value None, for a claim with an unsettled verdict only: nothing was computed here.
-    value: a number, or a bool for a claim that holds or does not. interval: (low, high).
+    value: a number, or a bool for a claim that holds or does not. interval: (low, high); an end that is NaN, as with
+    too few runs to have one, leaves the claim undecided.
     evidence: one of the kinds the ledger allows for this claim (default: the only one).
     Raises LedgerError for an unknown id, a NaN, or evidence the claim does not list.
     """
@@ -311,8 +312,9 @@ def check(id: str, value, interval=None, evidence: str | None = None, note: str 
         raise LedgerError(f"claim {id}: the computed value is {value}")
     bounds = (float(interval[0]), float(interval[1])) if interval is not None else None
     if bounds and any(map(math.isnan, bounds)):
-        raise LedgerError(f"claim {id}: the interval is {bounds}")
-    verdict = claim.unsettled or claim.verdict(value, bounds)
+        verdict, bounds, note = claim.unsettled or UNDECIDED, None, note or "too few runs for an interval"
+    else:
+        verdict = claim.unsettled or claim.verdict(value, bounds)
     return _recorded(Result(claim, value, bounds, evidence, verdict, note))
 
 
