@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,12 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave the long tests out of `make test`, which sets SCALINGLAWS_SHORT; `make test ALL=1` runs everything."""
+    """Leave the long tests out of `make test`, which sets SCALINGLAWS_SHORT; `make test ALL=1` runs everything.
+
+    Files with the most long tests go first, so that no worker is left with a long one at the end.
+    """
+    weight = Counter(i.path for i in items if i.get_closest_marker("long"))
+    items.sort(key=lambda i: -weight[i.path])
     if os.environ.get("SCALINGLAWS_SHORT"):
         config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("long")])
         items[:] = [i for i in items if not i.get_closest_marker("long")]
