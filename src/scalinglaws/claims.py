@@ -163,11 +163,11 @@ class Result:
         if self.stored:
             rows.append(("Stored", self.stored))
         body = "".join(f"<dt>{k}</dt><dd>{html.escape(str(v))}</dd>" for k, v in rows)
-        plain = not isinstance(c.published, bool) and not c.direction
-        numbers = f" · {show(c.published)} → {show(self.value, self.interval, short=True)}" if plain else ""
-        numbers = (
-            f" · {ours(c, self.value, self.interval)}" if c.direction and self.value is not None else numbers
-        )
+        numbers = ""
+        if not isinstance(c.published, bool) and not c.direction:
+            numbers = f" · {show(c.published)} → {show(self.value, self.interval, short=True)}"
+        elif self.value is not None and not isinstance(self.value, bool):
+            numbers = f" · {ours(c, self.value, self.interval)}"
         numbers += " · stored" if self.stored else ""
         return (
             f'<details class="claim claim-{kind}" id="claim-{html.escape(c.id, quote=True)}"><summary>'
