@@ -10,9 +10,10 @@ import torch
 
 from scalinglaws.flops import Shape, parameters, training_flops
 from scalinglaws.lm.config import ConfigError, Run
+from scalinglaws.lm.loss import build_model
 from scalinglaws.lm.lstm import LSTM
 from scalinglaws.lm.model import Transformer, token_losses
-from scalinglaws.lm.train import Trainer, build_model
+from scalinglaws.lm.train import Trainer
 
 TINY = Run(
     corpus="known_entropy", n_layer=2, d_model=8, n_head=2, context=12, batch=4, tokens=480,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import graphlib
 import os
 import re
 import subprocess
@@ -206,6 +207,7 @@ ROOMS = [
     "flops",
     "fit",
     "datasets",
+    "studies",
     "lm",
     "testtime",
     "resampling",
@@ -242,6 +244,30 @@ def test_rooms_stand_on_those_before_them():
         for used in imports(path):
             if used in order:
                 assert order[used] <= order[room], f"{path} ({room}) imports {used}"
+
+
+def test_no_file_stands_on_itself():
+    """No circle of imports between files, lazy ones included; what only a type checker reads does not count."""
+    base = ROOT / "src" / "scalinglaws"
+    files = {
+        ".".join(p.relative_to(base).with_suffix("").parts).removesuffix(".__init__"): p
+        for p in base.rglob("*.py")
+    }
+
+    def used(path):
+        tree, package = ast.parse(path.read_text()), list(path.relative_to(base).parts[:-1])
+        checks = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.dump(n.test)]
+        apart = {id(inner) for n in checks for inner in ast.walk(n)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level and id(node) not in apart:
+                inside = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
+                for alias in node.names:
+                    whole = ".".join(filter(None, [*inside, alias.name]))
+                    yield whole if whole in files else ".".join(filter(None, inside))
+
+    graph = {name: {u for u in used(path) if u != name} for name, path in files.items()}
+    assert sum(map(len, graph.values())) > 200
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError with the files in it
 
 
 def test_only_figures_and_plots_import_matplotlib():

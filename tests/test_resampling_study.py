@@ -7,8 +7,8 @@ import yaml
 from scalinglaws.lm.store import StoreError
 from scalinglaws.resampling import demonstration, language, plan, study, tasks, writing
 from scalinglaws.resampling.language import parse
+from scalinglaws.studies.artefacts import ArtefactStore
 from scalinglaws.testtime import plan as plans
-from scalinglaws.testtime.shelf import Shelf
 from test_resampling_language import plain
 
 MIX = tasks.Mix(seen=((1, 3),), unseen=((2, 3),), deep=((3, 2),), held_out=((2, 2),))
@@ -87,24 +87,24 @@ def small(tmp_path, monkeypatch):
 
 
 def test_the_study_runs_and_goes_on(small, tmp_path):
-    shelf = study.work("tiny", tmp_path / "shelf", say=lambda text: None)
-    counts = shelf.whole("counts")
+    artefacts = study.work("tiny", tmp_path / "artefacts", say=lambda text: None)
+    counts = artefacts.whole("counts")
     assert len(counts) == 2 * 8
     assert (counts["n"] == 8).all()
     assert (counts["c"] <= counts["b10"]).all()
     for small_m, large_m in zip(tasks.VISIBLE, tasks.VISIBLE[1:], strict=False):
         assert (counts[f"b{large_m}"] <= counts[f"b{small_m}"]).all()
-    made = {p: p.stat().st_mtime_ns for p in (tmp_path / "shelf").rglob("*.parquet")}
+    made = {p: p.stat().st_mtime_ns for p in (tmp_path / "artefacts").rglob("*.parquet")}
     lost = next(p for p in made if p.parent.name == "counts")
     lost.unlink()
-    again = study.work("tiny", tmp_path / "shelf", say=lambda text: None)
+    again = study.work("tiny", tmp_path / "artefacts", say=lambda text: None)
     assert again.whole("counts").equals(counts)
     assert all(p.stat().st_mtime_ns == t for p, t in made.items() if p != lost)
     assert {"commit", "date", "processor", "seconds"} <= set(again.notes().columns)
 
 
 def test_training_examples_show_nothing_that_is_kept_out(small, tmp_path):
-    s = study.Study(plan.load("tiny"), 0, Shelf("tiny", tmp_path, study.ROOM, study.KINDS))
+    s = study.Study(plan.load("tiny"), 0, ArtefactStore("tiny", tmp_path, study.ROOM, study.KINDS))
     data = s.data()
     shown = []
     for row, weight in zip(data.tokens, data.weight, strict=True):
@@ -133,15 +133,15 @@ def test_a_broken_plan_is_told_in_one_line(small, changes, message):
 
 
 def test_published_models_write_what_the_trained_ones_do(small, tmp_path, monkeypatch):
-    study.work("tiny", tmp_path / "shelf", say=lambda text: None)
+    study.work("tiny", tmp_path / "artefacts", say=lambda text: None)
     (tmp_path / "data" / "resampling").mkdir(parents=True)
     monkeypatch.setattr(demonstration, "root", lambda: tmp_path)
     monkeypatch.setattr(demonstration, "data_file", lambda *parts: tmp_path.joinpath("data", *parts))
     with pytest.raises(StoreError, match="no models data/resampling"):
         demonstration.writers("tiny")
-    demonstration.publish("tiny", tmp_path / "shelf")
-    shelf = Shelf("tiny", tmp_path / "shelf", study.ROOM, study.KINDS)
-    s = study.Study(plan.load("tiny"), 0, shelf)
+    demonstration.publish("tiny", tmp_path / "artefacts")
+    artefacts = ArtefactStore("tiny", tmp_path / "artefacts", study.ROOM, study.KINDS)
+    s = study.Study(plan.load("tiny"), 0, artefacts)
     name, stored = demonstration.writers("tiny").popitem()
     assert name == "a"
     prompts = [writing.prompt(t) for t in s.tasks]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from scalinglaws.lm.decode import Decoder, draw
+from scalinglaws.lm.examples import Size
 from scalinglaws.testtime.chain import Chain
-from scalinglaws.testtime.learn import Size
 from scalinglaws.testtime.proposer import Proposer
 from scalinglaws.testtime.world import ANSWER
 

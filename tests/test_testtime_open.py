@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from scalinglaws.__main__ import main
-from scalinglaws.testtime import open_load, open_models, open_run, open_verifiers, search, shelf, tree
+from scalinglaws.studies.artefacts import packed
+from scalinglaws.testtime import open_load, open_models, open_run, open_verifiers, search, tree
 from scalinglaws.testtime.open_models import OpenEngine, Question, boxed, same_answer, split_steps
 
 pytest.importorskip("transformers")
@@ -223,7 +224,7 @@ def test_a_run_is_stored_problem_by_problem_and_goes_on(tmp_path):
     assert said[0].startswith("problem 2")
     assert list(table["problem"]) == [0, 1]
     stored = pd.read_parquet(tmp_path / "searches-open.parquet")
-    ours = shelf.packed("searches", "cpu")
+    ours = packed("searches", "cpu")
     assert list(stored.columns) == list(ours.columns)
 
 

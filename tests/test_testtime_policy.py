@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scalinglaws.lm.examples import Recipe, Size, load, save
+from scalinglaws.studies.artefacts import ArtefactStore
 from scalinglaws.testtime import plan, policy, readout, revision, study
 from scalinglaws.testtime.chain import Chain
-from scalinglaws.testtime.learn import Recipe, Size, load, save
 from scalinglaws.testtime.proposer import Proposer, train
-from scalinglaws.testtime.shelf import Shelf
 from scalinglaws.testtime.world import ATTEMPT, SOLVE
 
 
@@ -245,17 +245,17 @@ def test_solutions_survive_storage():
 
 
 def test_a_piece_is_made_once_and_packed(tmp_path):
-    shelf, made = Shelf("smoke", tmp_path), []
+    artefacts, made = ArtefactStore("smoke", tmp_path), []
 
     def make():
         made.append(1)
         return pd.DataFrame({"x": [1, 2]})
 
     for _ in range(2):
-        assert shelf.table("searches", {"a": 1}, make)["x"].tolist() == [1, 2]
-    shelf.table("searches", {"a": 2}, make)
+        assert artefacts.table("searches", {"a": 1}, make)["x"].tolist() == [1, 2]
+    artefacts.table("searches", {"a": 2}, make)
     assert len(made) == 2
-    paths = shelf.pack(tmp_path / "out")
+    paths = artefacts.pack(tmp_path / "out")
     assert [p.name for p in paths] == ["searches-smoke.parquet", "pieces-smoke.parquet"]
     assert len(pd.read_parquet(paths[0])) == 4
     notes = pd.read_parquet(paths[1])
@@ -265,45 +265,45 @@ def test_a_piece_is_made_once_and_packed(tmp_path):
 
 def test_seconds_are_a_pieces_own(tmp_path):
     """A piece that has another made on the way does not count its seconds again."""
-    shelf = Shelf("smoke", tmp_path)
+    artefacts = ArtefactStore("smoke", tmp_path)
 
     def inner():
         time.sleep(0.6)
         return 1
 
-    shelf.piece("verifier", {"a": 1}, lambda: shelf.piece("labels", {"a": 1}, inner))
-    seconds = shelf.notes().set_index("kind")["seconds"]
+    artefacts.artefact("verifier", {"a": 1}, lambda: artefacts.artefact("labels", {"a": 1}, inner))
+    seconds = artefacts.notes().set_index("kind")["seconds"]
     assert seconds["labels"] >= 0.6
     assert seconds["verifier"] < 0.5
 
 
 def test_a_failed_piece_leaves_nothing(tmp_path):
-    shelf = Shelf("smoke", tmp_path)
+    artefacts = ArtefactStore("smoke", tmp_path)
     with pytest.raises(RuntimeError, match="no luck"):
-        shelf.piece("labels", {"a": 1}, lambda: (_ for _ in ()).throw(RuntimeError("no luck")))
-    assert not shelf.has("labels", {"a": 1})
-    assert shelf.piece("labels", {"a": 1}, lambda: 7) == 7
+        artefacts.artefact("labels", {"a": 1}, lambda: (_ for _ in ()).throw(RuntimeError("no luck")))
+    assert not artefacts.has("labels", {"a": 1})
+    assert artefacts.artefact("labels", {"a": 1}, lambda: 7) == 7
 
 
 def test_a_damaged_or_exchanged_piece_is_set_aside_and_made_again(tmp_path):
-    shelf = Shelf("cpu", tmp_path)
-    shelf.piece("labels", {"a": 1}, lambda: "one")
-    shelf.piece("labels", {"a": 2}, lambda: "two")
-    one, two = shelf._path("labels", {"a": 1}, ".pickle"), shelf._path("labels", {"a": 2}, ".pickle")
+    artefacts = ArtefactStore("cpu", tmp_path)
+    artefacts.artefact("labels", {"a": 1}, lambda: "one")
+    artefacts.artefact("labels", {"a": 2}, lambda: "two")
+    one, two = artefacts._path("labels", {"a": 1}, ".pickle"), artefacts._path("labels", {"a": 2}, ".pickle")
     for content in (two.read_bytes(), one.read_bytes()[:-1], b"", b"x" * 100):
         one.write_bytes(content)
-        assert shelf.piece("labels", {"a": 1}, lambda: "one") == "one"
+        assert artefacts.artefact("labels", {"a": 1}, lambda: "one") == "one"
         assert one.with_suffix(".damaged").read_bytes() == content
-    shelf.table("searches", {"a": 1}, lambda: pd.DataFrame({"x": [1]}))
-    path = shelf._path("searches", {"a": 1}, ".parquet")
+    artefacts.table("searches", {"a": 1}, lambda: pd.DataFrame({"x": [1]}))
+    path = artefacts._path("searches", {"a": 1}, ".parquet")
     path.write_bytes(path.read_bytes()[:50])
-    assert shelf.table("searches", {"a": 1}, lambda: pd.DataFrame({"x": [2]}))["x"].tolist() == [2]
+    assert artefacts.table("searches", {"a": 1}, lambda: pd.DataFrame({"x": [2]}))["x"].tolist() == [2]
 
 
 def test_toy_pieces_belong_to_the_code_that_made_them(tmp_path, monkeypatch):
-    assert Shelf("smoke", tmp_path).piece("labels", {"a": 1}, lambda: "old") == "old"
-    monkeypatch.setattr("scalinglaws.testtime.shelf.code_digest", lambda module: f"other {module}")
-    assert Shelf("smoke", tmp_path).piece("labels", {"a": 1}, lambda: "new") == "new"
+    assert ArtefactStore("smoke", tmp_path).artefact("labels", {"a": 1}, lambda: "old") == "old"
+    monkeypatch.setattr("scalinglaws.studies.artefacts.code_digest", lambda module: f"other {module}")
+    assert ArtefactStore("smoke", tmp_path).artefact("labels", {"a": 1}, lambda: "new") == "new"
 
 
 def _slow(folder: Path):
@@ -311,7 +311,7 @@ def _slow(folder: Path):
         (folder / "started").touch()
         time.sleep(60)
 
-    Shelf("smoke", folder).piece("labels", {"a": 1}, make)
+    ArtefactStore("smoke", folder).artefact("labels", {"a": 1}, make)
 
 
 def test_a_killed_piece_is_made_again_and_its_lock_is_free(tmp_path):
@@ -322,7 +322,7 @@ def test_a_killed_piece_is_made_again_and_its_lock_is_free(tmp_path):
         assert process.is_alive()
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    assert Shelf("smoke", tmp_path).piece("labels", {"a": 1}, lambda: "whole") == "whole"
+    assert ArtefactStore("smoke", tmp_path).artefact("labels", {"a": 1}, lambda: "whole") == "whole"
 
 
 def test_weights_travel_in_half_precision_with_what_they_are(tmp_path):

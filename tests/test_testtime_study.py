@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from scalinglaws.paths import root
+from scalinglaws.studies.artefacts import KINDS, ArtefactStore, packed
 from scalinglaws.testtime import demonstration, pipeline, plan, readout, search, select, study
-from scalinglaws.testtime.shelf import KINDS, Shelf, packed
-from scalinglaws.testtime.world import worlds
+from scalinglaws.testtime.worlds import worlds
 
 TINY = """
 smoke:
@@ -79,7 +79,7 @@ def test_every_kind_of_table_is_made_with_its_provenance(tables):
 def test_a_second_call_makes_nothing(tables, house, monkeypatch):
     monkeypatch.setenv("SCALINGLAWS_ROOT", str(house))
     made = []
-    monkeypatch.setattr(Shelf, "_held", lambda *_: made.append(1))
+    monkeypatch.setattr(ArtefactStore, "_held", lambda *_: made.append(1))
     again = pipeline.tables("smoke")
     assert not made
     for kind in (*KINDS, "pieces"):
@@ -161,9 +161,9 @@ def test_a_killed_study_keeps_what_was_finished(house, tmp_path, monkeypatch):
     for name in ("registry.toml", "testtime/study.yaml"):
         (tmp_path / "data" / name).write_text((house / "data" / name).read_text())
     process = command(tmp_path, "--study", "smoke", "--workers", "2")
-    shelf = tmp_path / "_build" / "testtime" / "smoke"
+    artefacts = tmp_path / "_build" / "testtime" / "smoke"
     deadline = time.monotonic() + 120
-    while len(done := [*shelf.glob("*/*.pickle"), *shelf.glob("*/*.parquet")]) < 3:
+    while len(done := [*artefacts.glob("*/*.pickle"), *artefacts.glob("*/*.parquet")]) < 3:
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -214,7 +214,7 @@ def test_a_broken_plan_is_one_line(house, tmp_path):
 def test_plans_can_be_cut_to_a_world_and_seed(house, monkeypatch):
     monkeypatch.setenv("SCALINGLAWS_ROOT", str(house))
     assert set(plan.load("smoke")) == {"chain"}
-    names = [j.name for j in pipeline.jobs("smoke", Shelf("smoke"), seeds=[1])]
+    names = [j.name for j in pipeline.jobs("smoke", ArtefactStore("smoke"), seeds=[1])]
     assert names
     assert all(n.startswith("chain 1 ") for n in names)
-    assert not pipeline.jobs("smoke", Shelf("smoke"), worlds=["shortest_path"])
+    assert not pipeline.jobs("smoke", ArtefactStore("smoke"), worlds=["shortest_path"])

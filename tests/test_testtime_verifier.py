@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from scalinglaws.lm.examples import Recipe, Size
 from scalinglaws.testtime import labels
 from scalinglaws.testtime.chain import Chain
-from scalinglaws.testtime.learn import Recipe, Size
 from scalinglaws.testtime.proposer import Proposer
 from scalinglaws.testtime.verifier import HEADS, Verifier, auc, calibration, log_complement, within
 

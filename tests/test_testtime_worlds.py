@@ -9,7 +9,8 @@ import pytest
 
 from scalinglaws.testtime.chain import Chain
 from scalinglaws.testtime.shortest_path import ShortestPath
-from scalinglaws.testtime.world import ANSWER, Problem, worlds
+from scalinglaws.testtime.world import ANSWER, Problem
+from scalinglaws.testtime.worlds import worlds
 
 WORLDS = list(worlds().values())
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from scalinglaws.lm.examples import Recipe, Size
 from scalinglaws.testtime.chain import Chain
-from scalinglaws.testtime.learn import Recipe, Size
 from scalinglaws.testtime.proposer import Proposer, train
 from scalinglaws.testtime.world import ANSWER, PAD
 

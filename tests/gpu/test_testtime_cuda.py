@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from scalinglaws.lm.examples import Recipe, Size
 from scalinglaws.testtime.chain import Chain
-from scalinglaws.testtime.learn import Recipe, Size
 from scalinglaws.testtime.proposer import Proposer, train
 from scalinglaws.testtime.search import MOST_ROUNDS, Models, beam, in_batches
 from scalinglaws.testtime.verifier import Verifier

@@ -74,13 +74,13 @@ def run(options) -> int:
 def _study(options) -> int:
     from ..lm.store import StoreError
     from ..resampling import demonstration, plan, study
-    from ..testtime import jobs
-    from ..testtime.shelf import Shelf
+    from ..studies import jobs
+    from ..studies.artefacts import ArtefactStore
 
     try:
         if options.dry_run:
-            shelf = Shelf(options.study, room=study.ROOM)
-            print(jobs.price(study.jobs(options.study, shelf), shelf))
+            artefacts = ArtefactStore(options.study, room=study.ROOM)
+            print(jobs.price(study.jobs(options.study, artefacts), artefacts))
             return 0
         study.run(options.study, options.workers)
         demonstration.publish(options.study)

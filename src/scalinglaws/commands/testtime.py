@@ -50,13 +50,14 @@ def run(options) -> int:
 
 def _study(options) -> int:
     from ..lm.store import StoreError
-    from ..testtime import demonstration, jobs, pipeline, plan
-    from ..testtime.shelf import Shelf
+    from ..studies import jobs
+    from ..studies.artefacts import ArtefactStore
+    from ..testtime import demonstration, pipeline, plan
 
     try:
         if options.dry_run:
-            shelf = Shelf(options.study)
-            print(jobs.price(pipeline.jobs(options.study, shelf), shelf))
+            artefacts = ArtefactStore(options.study)
+            print(jobs.price(pipeline.jobs(options.study, artefacts), artefacts))
             return 0
         pipeline.run(options.study, options.workers)
         demonstration.publish(options.study)

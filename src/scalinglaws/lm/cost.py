@@ -11,9 +11,6 @@ from .config import Run
 from .corpus import vocabulary
 from .schedule import planned_steps
 
-MICRO_BATCH = 32
-"""Sequences in one backward pass on a CPU; larger batches are summed from several."""
-
 BYTES_A_RUN = 24_000
 """Size of a stored run, about: a row with its curves."""
 COMPILE_FROM = 90.0
@@ -49,6 +46,8 @@ def memory(run: Run) -> float:
     Nine copies of the parameters (weights, gradients, two moments, what their update and start hold for a moment)
     and, for every token of a micro-batch, 64·d_model + 8·n_head·context a layer and 12 a word of the vocabulary.
     """
+    from .loss import MICRO_BATCH
+
     words = vocabulary(run.corpus)
     heads = run.n_head * run.context if run.architecture == "transformer" else 0
     token = run.n_layer * (64 * run.d_model + 8 * heads) + 12 * words
@@ -60,6 +59,8 @@ def stand_in(run: Run) -> Run:
 
     The batch shrinks first, then layers, then width: seconds a FLOP change little on the way.
     """
+    from .loss import MICRO_BATCH
+
     while memory(run) > PRICED:
         if run.batch > 1:
             run = run.with_(batch=min(run.batch, MICRO_BATCH) // 2)

@@ -5,13 +5,17 @@ Both compute the same thing: the gradient of the batch, then `optimiser.adamw`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
 from . import optimiser
 from .batches import CHUNK
-from .cost import MICRO_BATCH
-from .train import Trainer, loss_function, loss_key
+from .loss import MICRO_BATCH, loss_function, loss_key
+
+if TYPE_CHECKING:
+    from .train import Trainer
 
 WARM_UP = 3
 """Steps on a side stream before a graph is captured, as CUDA asks."""

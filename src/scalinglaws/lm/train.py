@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
 
 import numpy as np
 import torch
@@ -15,13 +14,13 @@ from . import optimiser, schedule
 from .batches import Batches
 from .config import ConfigError, Run
 from .corpus import open_corpus, same_tokens
-from .lstm import LSTM
-from .model import Transformer, token_losses
+from .executor import CPU, CUDA
+from .loss import build_model
+from .model import token_losses
 from .noise import noise_scale
 
 CURVE_RATIO = 2**0.25
 """The training curve is averaged over buckets whose ends grow by this factor."""
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 @dataclass
@@ -73,7 +72,7 @@ class Trainer:
         self.seconds = 0.0
         self._ends = set(_bucket_ends(self.run.steps))
         self._evaluations = {self.run.step_of(t) for t in self.run.evaluate_at}
-        self._executor = _executor(self)
+        self._executor = (CUDA if self.device.type == "cuda" else CPU)(self)
 
     # -- one step ------------------------------------------------------------------------
 
@@ -263,66 +262,9 @@ class Trainer:
         }
 
 
-def build_model(run: Run, vocabulary: int, device="cpu"):
-    """The model of a run: a `Transformer` or an `LSTM`."""
-    return (LSTM if run.architecture == "lstm" else Transformer)(run, vocabulary, device)
-
-
 def _bucket_ends(steps: int) -> list[int]:
     ends, at = [], 8.0
     while at < steps:
         ends.append(round(at))
         at *= CURVE_RATIO
     return [*ends, steps]
-
-
-def _executor(trainer: Trainer):
-    from .executor import CPU, CUDA
-
-    return (CUDA if trainer.device.type == "cuda" else CPU)(trainer)
-
-
-@cache
-def loss_function(
-    architecture, n_layer, d_model, n_head, d_ffw, context, dropout, vocabulary, precision, compiled, device
-):
-    """Loss by position [R, context] of (flat, tokens) for a shape, compiled on demand; kept, so that runs of a shape share it."""
-    run = Run(
-        corpus="",
-        architecture=architecture,
-        n_layer=n_layer,
-        d_model=d_model,
-        n_head=n_head,
-        d_ffw=d_ffw,
-        context=context,
-        dropout=dropout,
-        tokens=1,
-        learning_rate=1.0,
-        evaluation_tokens=context,
-    )
-    model, dtype = build_model(run, vocabulary, device), DTYPES[precision]
-
-    def loss(flat: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        return token_losses(model, flat, tokens, dtype, training=True).mean(1)
-
-    if not compiled or architecture == "lstm":
-        return loss
-    torch._dynamo.config.recompile_limit = 64  # batch sizes of one shape
-    return torch.compile(loss, dynamic=False)
-
-
-def loss_key(run: Run, vocabulary: int, compiled: bool, device: str) -> tuple:
-    """The arguments of `loss_function` for a run: runs with one key share compiled code."""
-    return (
-        run.architecture,
-        run.n_layer,
-        run.d_model,
-        run.n_head,
-        run.d_ffw,
-        run.context,
-        run.dropout,
-        vocabulary,
-        run.precision,
-        compiled,
-        device,
-    )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from ..lm import examples
 from ..lm.store import StoreError
 from ..paths import data_file, root
-from ..testtime import learn
-from ..testtime.shelf import Shelf, provenance
+from ..studies.artefacts import ArtefactStore, provenance
 from . import plan
 from .study import KINDS, ROOM, Study
 from .writing import Writer
@@ -16,7 +16,7 @@ from .writing import Writer
 
 def _first(profile: str, folder: Path | None) -> Study:
     chosen = plan.load(profile)
-    return Study(chosen, chosen.seeds[0], Shelf(profile, folder, ROOM, KINDS))
+    return Study(chosen, chosen.seeds[0], ArtefactStore(profile, folder, ROOM, KINDS))
 
 
 def publish(profile: str, folder: Path | None = None) -> Path:
@@ -25,7 +25,7 @@ def publish(profile: str, folder: Path | None = None) -> Path:
     shown = study.plan.shown
     sizes = {name: asdict(study.plan.models[name].size) for name in shown}
     path = root() / "data" / ROOM / f"models-{profile}.safetensors"
-    learn.save(
+    examples.save(
         path,
         {name: study.weights(name) for name in shown},
         {"seed": study.seed, "sizes": sizes, **provenance()},
@@ -45,5 +45,5 @@ def writers(profile: str, seed: int = 0) -> dict[str, Writer]:
         raise StoreError(
             f"no models data/{ROOM}/{path.name}: make them with `python -m scalinglaws resample --study {profile}`"
         )
-    weights, about = learn.load(path)
-    return {name: Writer(learn.Size(**about["sizes"][name]), w, seed) for name, w in weights.items()}
+    weights, about = examples.load(path)
+    return {name: Writer(examples.Size(**about["sizes"][name]), w, seed) for name, w in weights.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..testtime.learn import Recipe, Size
+from ..lm.examples import Recipe, Size
 from ..testtime.plan import PlanError, section
 from .tasks import Mix
 

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..lm.examples import Examples
 from ..lm.worker import one_thread
-from ..testtime.jobs import Job, in_processes, work_off
-from ..testtime.learn import Examples
-from ..testtime.shelf import Shelf, packed
+from ..studies.artefacts import ArtefactStore, packed
+from ..studies.jobs import Job, in_processes, work_off
 from . import writing
 from .language import Program, render
 from .plan import Plan, load
@@ -39,8 +39,8 @@ def test_tasks(mix: Mix) -> tuple[Task, ...]:
 class Study:
     """One seed of a plan: a training set, and the ladder of models trained on it."""
 
-    def __init__(self, plan: Plan, seed: int, shelf: Shelf):
-        self.plan, self.seed, self.shelf = plan, seed, shelf
+    def __init__(self, plan: Plan, seed: int, artefacts: ArtefactStore):
+        self.plan, self.seed, self.artefacts = plan, seed, artefacts
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -59,7 +59,7 @@ class Study:
         """Training examples, the same for every rung; none shows a behaviour that is kept out."""
         rng = lambda: np.random.default_rng([2411, 1, self.seed])
         make = lambda: writing.curriculum(self.plan.examples, self.plan.depths, rng(), kept_out(self.tasks))
-        return self.shelf.piece("data", self._about_data(), make)
+        return self.artefacts.artefact("data", self._about_data(), make)
 
     def _about(self, name: str) -> dict:
         m = self.plan.models[name]
@@ -80,7 +80,7 @@ class Study:
             part = Examples(data.tokens[: m.examples], data.weight[: m.examples])
             return writing.train(m.size, recipe, part, device())
 
-        return self.shelf.piece("model", self._about(name), make)
+        return self.artefacts.artefact("model", self._about(name), make)
 
     def _about_samples(self, name: str) -> dict:
         return self._about(name) | {"samples": self.plan.samples, "temperature": self.plan.temperature}
@@ -93,15 +93,15 @@ class Study:
             prompts = [writing.prompt(t) for t in self.tasks]
             return writer.write(prompts, self.plan.samples, self.plan.temperature)
 
-        return self.shelf.piece("answers", self._about_samples(name), make)
+        return self.artefacts.artefact("answers", self._about_samples(name), make)
 
     def counts(self, name: str) -> pd.DataFrame:
         """One row a task: n samples, c right, b_m that pass m visible tests, and how the passing ones are written."""
-        return self.shelf.table("counts", self._about_samples(name), lambda: self._judged(name)[0])
+        return self.artefacts.table("counts", self._about_samples(name), lambda: self._judged(name)[0])
 
     def programs(self, name: str) -> pd.DataFrame:
         """A few right and a few falsely accepted programs of each task, as words."""
-        return self.shelf.table("programs", self._about_samples(name), lambda: self._judged(name)[1])
+        return self.artefacts.table("programs", self._about_samples(name), lambda: self._judged(name)[1])
 
     def rung(self, name: str) -> None:
         """Everything of a rung, from its weights to its tables; the notes of all of it travel with the tables."""
@@ -173,21 +173,21 @@ def _vote(done: list[bytes], times: np.ndarray, whole: np.ndarray) -> float:
     return sum(b in right for b in top) / len(top) if top else 0.0
 
 
-def jobs(profile: str, shelf: Shelf) -> list[Job]:
+def jobs(profile: str, artefacts: ArtefactStore) -> list[Job]:
     """Every rung of every seed, the small ones first; a rung is one job, so that no process waits for another's model.
 
     Raises PlanError for a broken plan.
     """
     plan = load(profile)
-    studies = [Study(plan, seed, shelf) for seed in plan.seeds]
+    studies = [Study(plan, seed, artefacts) for seed in plan.seeds]
     out = [Job(f"data {s.seed}", s.data) for s in studies]
     return out + [Job(f"{name} {s.seed}", partial(s.rung, name)) for name in plan.models for s in studies]
 
 
-def work(profile: str, folder: Path | None = None, say: Callable[[str], None] = print) -> Shelf:
-    """Make whatever is not made and not being made elsewhere; returns the shelf."""
-    shelf = Shelf(profile, folder, ROOM, KINDS)
-    return work_off(jobs(profile, shelf), shelf, say)
+def work(profile: str, folder: Path | None = None, say: Callable[[str], None] = print) -> ArtefactStore:
+    """Make whatever is not made and not being made elsewhere; returns the artefacts."""
+    artefacts = ArtefactStore(profile, folder, ROOM, KINDS)
+    return work_off(jobs(profile, artefacts), artefacts, say)
 
 
 def run(profile: str, workers: int | None = None, folder: Path | None = None) -> None:
@@ -205,5 +205,5 @@ def tables(profile: str) -> dict[str, pd.DataFrame]:
     if profile != "smoke":
         return {kind: packed(kind, profile, ROOM, "resample") for kind in (*KINDS, "pieces")}
     with one_thread():
-        shelf = work(profile, say=lambda text: None)
-    return {kind: shelf.whole(kind) for kind in KINDS} | {"pieces": shelf.notes()}
+        artefacts = work(profile, say=lambda text: None)
+    return {kind: artefacts.whole(kind) for kind in KINDS} | {"pieces": artefacts.notes()}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..lm.decode import Decoder, draw
-from ..testtime.learn import CONTEXT, Examples, Recipe, Size, fit, next_token_loss
+from ..lm.examples import CONTEXT, Examples, Recipe, Size, fit, next_token_loss
 from .language import BASE, LONGEST, MOST_OPERATIONS, OPERATIONS, Lists, Program, parse, run
 from .tasks import EXAMPLES, Task, draw_inputs, draw_programs
 

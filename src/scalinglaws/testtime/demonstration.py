@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..lm import examples
 from ..lm.store import StoreError
 from ..paths import data_file, root
-from . import learn, plan
+from ..studies.artefacts import ArtefactStore, provenance
+from . import plan
 from .proposer import Proposer
 from .search import Models
-from .shelf import Shelf, provenance
 from .study import Study
 from .verifier import Verifier
-from .world import Problem, World, worlds
+from .world import Problem, World
+from .worlds import worlds
 
 
 @dataclass
@@ -22,7 +24,7 @@ class Demonstration:
     """A world, its proposer, verifier and reviser (weights), with the sizes they were built in."""
 
     world: World
-    size: learn.Size
+    size: examples.Size
     head: str
     weights: dict
 
@@ -47,7 +49,7 @@ class Demonstration:
 
 def _study(profile: str, world: str, folder: Path | None) -> Study:
     chosen = plan.load(profile)[world]
-    return Study(chosen, chosen.seeds[0], Shelf(profile, folder))
+    return Study(chosen, chosen.seeds[0], ArtefactStore(profile, folder))
 
 
 def _of(study: Study) -> Demonstration:
@@ -73,7 +75,7 @@ def publish(profile: str, world: str = "chain", folder: Path | None = None) -> P
         **provenance(),
     }
     path = root() / "data" / "testtime" / f"models-{profile}.safetensors"
-    learn.save(path, found.weights, about)
+    examples.save(path, found.weights, about)
     return path
 
 
@@ -86,5 +88,5 @@ def models(profile: str, world: str = "chain") -> Demonstration:
         raise StoreError(
             f"no models data/testtime/{path.name}: make them with `python -m scalinglaws testtime --study {profile}`"
         )
-    weights, about = learn.load(path)
-    return Demonstration(worlds()[about["world"]], learn.Size(**about["size"]), about["head"], weights)
+    weights, about = examples.load(path)
+    return Demonstration(worlds()[about["world"]], examples.Size(**about["size"]), about["head"], weights)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .learn import Examples, pad
+from ..lm.examples import Examples, pad
 from .proposer import Proposer, alike
 from .world import Problem
 

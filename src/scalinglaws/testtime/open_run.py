@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from .. import datasets
+from ..studies.artefacts import ArtefactStore
 from . import open_load, open_models
 from .open_models import OpenEngine, Question
-from .shelf import Shelf
 from .study import METHODS, outcome
 
 DATA = {"math500": "test500.jsonl"}
@@ -101,7 +101,7 @@ def run(
     about: the model, verifier, data and settings that name the run. Returns the table of
     `searches` (see `Study.searched`). The same call goes on after an interruption.
     """
-    shelf, parts = Shelf("open", folder), []
+    artefacts, parts = ArtefactStore("open", folder), []
     for i, question in enumerate(engine.questions):
         what = about | {
             "method": method,
@@ -109,12 +109,12 @@ def run(
             "problem": i,
             "question": [question.text, question.answer],
         }
-        known = shelf.has("searches", what)
-        parts.append(shelf.table("searches", what, lambda i=i: _one(engine, about, method, budget, i)))
+        known = artefacts.has("searches", what)
+        parts.append(artefacts.table("searches", what, lambda i=i: _one(engine, about, method, budget, i)))
         if not known:
             say(f"problem {i + 1} of {len(engine.questions)}: right {parts[-1]['right'].iloc[0]:.2f}")
     table = pd.concat(parts, ignore_index=True)
-    shelf.pack(folder)
+    artefacts.pack(folder)
     return table
 
 

@@ -10,20 +10,20 @@ from pathlib import Path
 import pandas as pd
 
 from ..lm.worker import one_thread
-from .jobs import Job, in_processes, work_off
+from ..studies.artefacts import KINDS, ArtefactStore, packed
+from ..studies.jobs import Job, in_processes, work_off
 from .plan import Plan, load
-from .shelf import KINDS, Shelf, packed
 from .study import Study
 
 
-def jobs(profile: str, shelf: Shelf, worlds=None, seeds=None) -> list[Job]:
+def jobs(profile: str, artefacts: ArtefactStore, worlds=None, seeds=None) -> list[Job]:
     """All jobs (or those of some worlds and seeds), the ones that others need first.
 
     Raises PlanError for a broken plan.
     """
     plans = load(profile)
     lines = [
-        _line(plan, seed, shelf)
+        _line(plan, seed, artefacts)
         for name, plan in plans.items()
         if not worlds or name in worlds
         for seed in plan.seeds
@@ -33,9 +33,9 @@ def jobs(profile: str, shelf: Shelf, worlds=None, seeds=None) -> list[Job]:
     return [job for stage in stages for line in lines for s, job in line if s == stage]
 
 
-def _line(plan: Plan, seed: int, shelf: Shelf) -> list[tuple[int, Job]]:
+def _line(plan: Plan, seed: int, artefacts: ArtefactStore) -> list[tuple[int, Job]]:
     """One world and seed: (stage, job). Stage 0 models, 1 labels, 2 main verifiers, 3 searches, 4 revision, 5 the rest."""
-    study, at, out = Study(plan, seed, shelf), f"{plan.world} {seed}", []
+    study, at, out = Study(plan, seed, artefacts), f"{plan.world} {seed}", []
 
     def add(stage: int, name: str, make: Callable, *arguments) -> None:
         out.append((stage, Job(f"{at} {name}", partial(make, *arguments))))
@@ -83,10 +83,10 @@ def _other(study: Study, name: str) -> None:
 
 def work(
     profile: str, folder: Path | None = None, worlds=None, seeds=None, say: Callable[[str], None] = print
-) -> Shelf:
-    """Make whatever is not made and not being made elsewhere; returns the shelf."""
-    shelf = Shelf(profile, folder)
-    return work_off(jobs(profile, shelf, worlds, seeds), shelf, say)
+) -> ArtefactStore:
+    """Make whatever is not made and not being made elsewhere; returns the artefacts."""
+    artefacts = ArtefactStore(profile, folder)
+    return work_off(jobs(profile, artefacts, worlds, seeds), artefacts, say)
 
 
 def run(profile: str, workers: int | None = None, folder: Path | None = None, worlds=None) -> None:
@@ -108,6 +108,6 @@ def tables(profile: str) -> dict[str, pd.DataFrame]:
     if profile != "smoke":
         return {kind: packed(kind, profile) for kind in (*KINDS, "pieces")}
     with one_thread():
-        shelf = work(profile, say=lambda text: None)
-    found = {kind: shelf.whole(kind) for kind in KINDS}
-    return found | {"pieces": shelf.notes()}
+        artefacts = work(profile, say=lambda text: None)
+    found = {kind: artefacts.whole(kind) for kind in KINDS}
+    return found | {"pieces": artefacts.notes()}

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 
 import yaml
 
+from ..lm.examples import Recipe, Size
 from ..paths import data_file
-from .learn import Recipe, Size
 from .verifier import HEADS
 
 

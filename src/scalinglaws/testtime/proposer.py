@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from ..lm.decode import Cache, Decoder, draw
+from ..lm.examples import Examples, Recipe, Size, answers, fit, next_token_loss, pad
 from ..lm.model import Transformer
-from .learn import Examples, Recipe, Size, answers, fit, next_token_loss, pad
 from .world import ANSWER, PAD, Problem, World
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .learn import Examples, answers
+from ..lm.examples import Examples, answers
 from .proposer import Proposer, Rows
 from .world import ATTEMPT, Problem
 

@@ -14,14 +14,15 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..studies.artefacts import ArtefactStore
 from . import labels as labelling
 from . import proposer as proposing
 from . import revision, search, tree
 from .plan import Plan
 from .proposer import Proposer, Rows
-from .shelf import Shelf
 from .verifier import Verifier, auc, calibration, within
-from .world import Problem, World, worlds
+from .world import Problem, World
+from .worlds import worlds
 
 METHODS = {
     "best_of": search.best_of,
@@ -42,8 +43,8 @@ CODE = 8.0
 class Study:
     """One world, one seed of a plan."""
 
-    def __init__(self, plan: Plan, seed: int, shelf: Shelf):
-        self.plan, self.seed, self.shelf = plan, seed, shelf
+    def __init__(self, plan: Plan, seed: int, artefacts: ArtefactStore):
+        self.plan, self.seed, self.artefacts = plan, seed, artefacts
         self.world: World = worlds()[plan.world]
         self.where = {"world": plan.world, "seed": seed}
 
@@ -71,7 +72,7 @@ class Study:
         """Parameters of a proposer; a name that begins with "answer" is trained without the steps."""
         about = self._about_proposer(name)
         recipe = self._seeded(self.plan.proposers[name])
-        return self.shelf.piece(
+        return self.artefacts.artefact(
             "proposer",
             about,
             lambda: proposing.train(self.world, self.plan.sizes[name], recipe, name.startswith("answer")),
@@ -91,7 +92,7 @@ class Study:
         plan = self.plan.labels
         about = self._about_proposer("base") | {"labels": plan}
         problems = self.training_problems(plan["questions"])
-        return self.shelf.piece(
+        return self.artefacts.artefact(
             "labels",
             about,
             lambda: labelling.label(self.proposer("base", 1), problems, plan["samples"], plan["rollouts"]),
@@ -119,7 +120,7 @@ class Study:
             fresh = Verifier(self.world, self.plan.sizes["base"], v.head)
             return fresh.train(self.weights(), data, self._seeded(v.recipe)).flat
 
-        flat = self.shelf.piece("verifier", self._about_verifier(name), make)
+        flat = self.artefacts.artefact("verifier", self._about_verifier(name), make)
         return Verifier(self.world, self.plan.sizes["base"], v.head, flat)
 
     # -- samples and their scores ------------------------------------------------------------
@@ -136,7 +137,7 @@ class Study:
             "draws": n,
             "kept": self.plan.samples,
         }
-        return self.shelf.table("samples", about, lambda: self._draw(name, n))
+        return self.artefacts.table("samples", about, lambda: self._draw(name, n))
 
     def _draw(self, name: str, n: int) -> pd.DataFrame:
         proposer = self.proposer(name, 2)
@@ -172,7 +173,7 @@ class Study:
             "of": self._about_proposer(name),
             "problems": self.plan.problems,
         }
-        return self.shelf.table("scores", about, lambda: self._score(verifier, name))
+        return self.artefacts.table("scores", about, lambda: self._score(verifier, name))
 
     def _score(self, verifier: str, name: str) -> pd.DataFrame:
         table, judge = self.draws(name), self.verifier(verifier)
@@ -208,7 +209,7 @@ class Study:
             "quality": self._about_proposer(name),
             "problems": self.plan.problems,
         }
-        return self.shelf.table("verifiers", about, lambda: self._quality(verifier, name))
+        return self.artefacts.table("verifiers", about, lambda: self._quality(verifier, name))
 
     def _quality(self, verifier: str, name: str) -> pd.DataFrame:
         table, scored = self.draws(name), self.scores(verifier, name)
@@ -261,7 +262,7 @@ class Study:
             "with": self._about_proposer(name),
             "problems": self.plan.problems,
         }
-        return self.shelf.table("searches", about, lambda: self._search(method, verifier, N, name))
+        return self.artefacts.table("searches", about, lambda: self._search(method, verifier, N, name))
 
     def _search(self, method: str, verifier: str, N: int, name: str) -> pd.DataFrame:
         stream = 100 + zlib.crc32(f"{method} {N}".encode()) % 2**20  # the same for every verifier
@@ -295,7 +296,7 @@ class Study:
                 self.world, self.plan.sizes["base"], recipe, examples=data, start=self.weights()
             )
 
-        return self.shelf.piece("revision", about, make)
+        return self.artefacts.artefact("revision", about, make)
 
     def chains(self, keep_right: float, N: int) -> pd.DataFrame:
         """Revision chains of lengths N, N/2, N/3, …, 1 a test problem, each attempt scored; one row a chain."""
@@ -306,7 +307,7 @@ class Study:
             "budget": N,
             "problems": self.plan.problems,
         }
-        return self.shelf.table("chains", about, lambda: self._chain(keep_right, N))
+        return self.artefacts.table("chains", about, lambda: self._chain(keep_right, N))
 
     def _chain(self, keep_right: float, N: int) -> pd.DataFrame:
         reviser = self.proposer("base", 4, self.revision_weights(keep_right))

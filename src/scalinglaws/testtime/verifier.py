@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 
 from ..lm.decode import Cache, Decoder
+from ..lm.examples import Examples, Recipe, Size, fit, pad
 from ..lm.model import Layout
-from .learn import Examples, Recipe, Size, fit, pad
 from .proposer import Rows
 from .world import World
 

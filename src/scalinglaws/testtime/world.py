@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..lm.examples import PAD
+
 SPECIAL = ("·", "Q", ":", "=", "try")
-PAD, QUESTION, SOLVE, ANSWER, ATTEMPT = range(len(SPECIAL))
+QUESTION, SOLVE, ANSWER, ATTEMPT = range(PAD + 1, len(SPECIAL))
 HELD_OUT = 8
 """One prompt in so many is kept for tests and never trained on."""
 
@@ -108,14 +110,6 @@ class World(ABC):
             if problem.held_out == held_out:
                 found.append(problem)
         return found
-
-
-def worlds() -> dict[str, World]:
-    """Every world by name."""
-    from .chain import Chain
-    from .shortest_path import ShortestPath
-
-    return {w.name: w for w in (Chain(), ShortestPath())}
 
 
 def draw(weights: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

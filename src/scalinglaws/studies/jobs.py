@@ -11,27 +11,27 @@ from dataclasses import dataclass
 
 from ..processes import deaf_to_interrupts, end_with
 from ..store import StoreError, tidy
-from .shelf import Shelf, packed
+from .artefacts import ArtefactStore, packed
 
 
 @dataclass
 class Job:
-    """A named step of a study; `make` leaves its pieces on the shelf."""
+    """A named step of a study; `make` leaves its pieces on the artefacts."""
 
     name: str
     make: Callable[[], object]
 
 
-def work_off(todo: list[Job], shelf: Shelf, say: Callable[[str], None] = print) -> Shelf:
-    """Make whatever is not made and not being made elsewhere; returns the shelf."""
-    tidy(shelf.folder)
+def work_off(todo: list[Job], artefacts: ArtefactStore, say: Callable[[str], None] = print) -> ArtefactStore:
+    """Make whatever is not made and not being made elsewhere; returns the artefacts."""
+    tidy(artefacts.folder)
     finished: set[str] = set()
     while len(finished) < len(todo):
         before = len(finished)
         for job in todo:
             if job.name in finished:
                 continue
-            with _claimed(shelf, job.name) as mine:
+            with _claimed(artefacts, job.name) as mine:
                 if mine:
                     started = time.monotonic()
                     job.make()
@@ -40,28 +40,30 @@ def work_off(todo: list[Job], shelf: Shelf, say: Callable[[str], None] = print) 
                         say(f"{job.name}: {took:.0f} s")
         if len(finished) == before:
             time.sleep(1.0)  # others hold what is left
-    return shelf
+    return artefacts
 
 
-def price(todo: list[Job], shelf: Shelf) -> str:
+def price(todo: list[Job], artefacts: ArtefactStore) -> str:
     """What a study's jobs would take, in a line: hours as they were measured when its stored pieces were made."""
     try:
-        made = packed("pieces", shelf.profile, shelf.room)
+        made = packed("pieces", artefacts.profile, artefacts.room)
         cores = " and ".join(sorted(set(made["processor"])))
         took = (
             f"{made['seconds'].sum() / 3600:.2f} hours of one core when the stored tables were made ({cores})"
         )
     except StoreError:
         took = "never measured here"
-    kept = sum(p.suffix in (".parquet", ".pickle") for p in shelf.folder.rglob("*"))
-    return f"{shelf.profile}: {len(todo)} jobs, {took}; {kept} pieces are kept here and are not made again"
+    kept = sum(p.suffix in (".parquet", ".pickle") for p in artefacts.folder.rglob("*"))
+    return (
+        f"{artefacts.profile}: {len(todo)} jobs, {took}; {kept} pieces are kept here and are not made again"
+    )
 
 
 class _claimed:
     """Hold a job; false if another process does. The kernel frees it, however the process ends."""
 
-    def __init__(self, shelf: Shelf, name: str):
-        self.path = shelf.folder / "jobs" / f"{name.replace(' ', '_')}.lock"
+    def __init__(self, artefacts: ArtefactStore, name: str):
+        self.path = artefacts.folder / "jobs" / f"{name.replace(' ', '_')}.lock"
 
     def __enter__(self) -> bool:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 Pretraining streams text; here an example is a prompt and a solution, and the loss counts what
 comes after the prompt (a proposer), the last attempt only (a revision model), or a label at each
-step (a verifier). The cosine, AdamW and the layout of the weights are those of `lm`.
+step (a verifier). The cosine, AdamW and the layout of the weights are those of pretraining.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..lm import optimiser
-from ..lm.config import Run
-from ..lm.model import Layout, Transformer
 from ..store import read_tensors, tensor_bytes, write_whole
-from .world import PAD
+from . import optimiser
+from .config import Run
+from .model import Layout, Transformer
+
+PAD = 0
+"""The token that fills a sequence on the right."""
 
 CONTEXT = 160
-"""Positions every model of this room is built for: a revision's four attempts and its own."""
+"""Positions every model that is trained on examples is built for: a revision's four attempts and its own."""
 
 
 @dataclass(frozen=True)

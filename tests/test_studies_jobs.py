@@ -13,7 +13,7 @@ import pytest
 
 PROGRAM = """\
 import time
-from scalinglaws.testtime import jobs
+from scalinglaws.studies import jobs
 if __name__ == "__main__":
     jobs.in_processes(time.sleep, (300,), 2)
 """

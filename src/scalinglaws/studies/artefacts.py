@@ -27,7 +27,7 @@ KINDS = ("samples", "scores", "searches", "chains", "verifiers")
 """The tables that are packed for the book."""
 
 
-class Shelf:
+class ArtefactStore:
     """Pieces of one profile under `folder` (default: _build/ROOM/PROFILE of the checkout).
 
     A piece is known by what it is asked to be. A toy piece is also known by the code that made it, so that
@@ -45,7 +45,7 @@ class Shelf:
         """The table that `about` describes, made and stored if it is not there or damaged."""
         return self._obtain(kind, about, ".parquet", lambda: table_bytes(make()), read_table)
 
-    def piece(self, kind: str, about: dict, make: Callable[[], object]):
+    def artefact(self, kind: str, about: dict, make: Callable[[], object]):
         """Any other piece (a model, labels), pickled with a checksum: read back by this program only."""
         name = self._path(kind, about, ".pickle").stem
         return self._obtain(

@@ -1,0 +1,66 @@
+"""The loss of a run as one function of its flat parameters, kept for every shape so that runs share compiled code."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+
+from .config import Run
+from .lstm import LSTM
+from .model import Transformer, token_losses
+
+MICRO_BATCH = 32
+"""Sequences in one backward pass on a CPU; larger batches are summed from several."""
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def build_model(run: Run, vocabulary: int, device="cpu"):
+    """The model of a run: a `Transformer` or an `LSTM`."""
+    return (LSTM if run.architecture == "lstm" else Transformer)(run, vocabulary, device)
+
+
+@cache
+def loss_function(
+    architecture, n_layer, d_model, n_head, d_ffw, context, dropout, vocabulary, precision, compiled, device
+):
+    """Loss by position [R, context] of (flat, tokens) for a shape, compiled on demand; kept, so that runs of a shape share it."""
+    run = Run(
+        corpus="",
+        architecture=architecture,
+        n_layer=n_layer,
+        d_model=d_model,
+        n_head=n_head,
+        d_ffw=d_ffw,
+        context=context,
+        dropout=dropout,
+        tokens=1,
+        learning_rate=1.0,
+        evaluation_tokens=context,
+    )
+    model, dtype = build_model(run, vocabulary, device), DTYPES[precision]
+
+    def loss(flat: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        return token_losses(model, flat, tokens, dtype, training=True).mean(1)
+
+    if not compiled or architecture == "lstm":
+        return loss
+    torch._dynamo.config.recompile_limit = 64  # batch sizes of one shape
+    return torch.compile(loss, dynamic=False)
+
+
+def loss_key(run: Run, vocabulary: int, compiled: bool, device: str) -> tuple:
+    """The arguments of `loss_function` for a run: runs with one key share compiled code."""
+    return (
+        run.architecture,
+        run.n_layer,
+        run.d_model,
+        run.n_head,
+        run.d_ffw,
+        run.context,
+        run.dropout,
+        vocabulary,
+        run.precision,
+        compiled,
+        device,
+    )
