@@ -12,7 +12,7 @@ endif
 export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 export JUPYTER_PREFER_ENV_PATH := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup book freeze test test-gpu lint serve data sweep kernel clean lock bench
+.PHONY: help setup book freeze test test-gpu lint serve data study sweep kernel clean lock bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -31,6 +31,8 @@ serve: $(READY) ## serve the site on http://localhost:8000
 	@$(PY) -m http.server 8000 --bind 127.0.0.1 --directory _build/html
 data: $(READY) ## fetch every dataset, or DATASET=name
 	@$(PY) -m scalinglaws data $(DATASET)
+study: $(READY) ## make what a study still lacks, STUDY=name (PROFILE=cpu|gpu); without STUDY list them all
+	@$(PY) -m scalinglaws study $(STUDY) --profile $(PROFILE)
 sweep: $(READY) ## train what a study still lacks, STUDY=name (PROFILE=cpu|gpu); without STUDY list the studies
 	@$(PY) -m scalinglaws sweep $(STUDY) --profile $(PROFILE)
 kernel: $(READY) ## register a Jupyter kernel named scaling-laws

@@ -120,3 +120,41 @@ def test_ctrl_c_leaves_the_jobs_running(slurm, study, tmp_path):
     while time.monotonic() < deadline and len(Store("cluster", "cpu", tmp_path).done()) < 6:
         time.sleep(0.5)
     assert len(Store("cluster", "cpu", tmp_path).done()) == 6
+
+
+def test_a_study_of_artefacts_is_made_by_an_array_as_it_is_locally(slurm, tmp_path):
+    """The tiny test-time study by three tasks: the same tables, models published, nothing left to make."""
+    from scalinglaws.store import read_table
+    from test_kills import NOT_RESULTS, STUDIES, packed_tables, study_house
+
+    room, plan, _ = STUDIES["testtime"]
+    command = [sys.executable, "-m", "scalinglaws", "study", "testtime", "--profile", "smoke"]
+    tables = {}
+    for where in ("local", "slurm"):
+        base = study_house(tmp_path / where, room, plan)
+        done = subprocess.run(
+            [*command, "--on", where, "--tasks", "3", "--minutes", "5"], capture_output=True, text=True, cwd=base,
+            env=environment(slurm) | {"SCALINGLAWS_ROOT": str(base), "OMP_NUM_THREADS": "1"}, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert ("with 3 tasks" in done.stdout) == (where == "slurm")
+        tables[where] = packed_tables(base, room)
+        assert (base / "data" / room / "models-smoke.safetensors").is_file()
+        hosts = read_table(base / "data" / room / "pieces-smoke.parquet")
+        assert len(hosts) > 20
+    assert tables["local"].keys() == tables["slurm"].keys()
+    for name, table in tables["local"].items():
+        pd.testing.assert_frame_equal(tables["slurm"][name], table)
+    assert "seconds" in NOT_RESULTS
+
+
+def test_options_of_sbatch_are_handed_on(slurm, study, tmp_path):
+    """An account that does not exist is Slurm's to refuse, in one line; a partition that does not exist as well."""
+    done = subprocess.run(
+        command(study, tmp_path, "--on", "slurm", "--partition", "nowhere"),
+        capture_output=True, text=True, env=environment(slurm), timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Slurm took no job" in done.stderr
+    assert "nowhere" in done.stderr or "partition" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -11,9 +11,22 @@ if sys.argv[1:2] == ["fit"]:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
 
-from .commands import Parser, UserError, book, data, fit, hardware, lint, lock, resample, sweep, testtime
+from .commands import (
+    Parser,
+    UserError,
+    book,
+    data,
+    fit,
+    hardware,
+    lint,
+    lock,
+    resample,
+    study,
+    sweep,
+    testtime,
+)
 
-RESUMABLE = {"book", "data", "sweep", "testtime", "resample"}
+RESUMABLE = {"book", "data", "study", "sweep", "testtime", "resample"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="scalinglaws", description="Scaling laws: fit your own runs, fetch data, build the book."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (fit, data, sweep, testtime, resample, book, lint, lock, hardware):
+    for module in (fit, data, study, sweep, testtime, resample, book, lint, lock, hardware):
         module.register(commands)
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show α gets a question mark, not a crash
         if hasattr(stream, "reconfigure"):

@@ -19,20 +19,36 @@ def register(commands) -> None:
     p.add_argument(
         "study", nargs="?", metavar="STUDY", help="a study of data/studies, or a YAML file of your own"
     )
+    add_options(p)
+    p.set_defaults(run=run)
+
+
+def add_options(p) -> None:
+    """Where and how a study is made, on the command line."""
     p.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
-    p.add_argument(
-        "--on", choices=("local", "slurm"), default="local", help="where to train (default: local)"
-    )
+    p.add_argument("--on", choices=("local", "slurm"), default="local", help="where (default: local)")
     p.add_argument(
         "--dry-run", action="store_true", help="print what is missing and what it costs, then stop"
     )
     p.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core; four on a GPU)")
     p.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda for the gpu profile, else cpu")
     p.add_argument("--store", type=Path, metavar="FOLDER", help="default: data/runs of the checkout")
-    p.add_argument("--minutes", type=int, default=240, help="Slurm: time limit of a task (default: 240)")
-    p.add_argument("--tasks", type=int, default=8, help="Slurm: tasks in the job array (default: 8)")
-    p.add_argument("--partition", help="Slurm: partition")
-    p.set_defaults(run=run)
+    cluster = p.add_argument_group("Slurm")
+    cluster.add_argument(
+        "--tasks", type=int, default=8, metavar="N", help="tasks of the job array (default: 8)"
+    )
+    cluster.add_argument(
+        "--minutes", "--time", type=int, default=240, metavar="N", help="time limit of a task (default: 240)"
+    )
+    for name, what in (("partition", "NAME"), ("account", "NAME"), ("qos", "NAME"), ("gres", "LIST")):
+        cluster.add_argument(f"--{name}", metavar=what, help="handed on to sbatch")
+
+
+def check_counts(options) -> None:
+    """Raise UserError for a count below one."""
+    for name in ("workers", "tasks", "minutes"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise UserError(f"--{name} must be at least 1, got {value}")
 
 
 def run(options) -> int:
@@ -48,9 +64,7 @@ def run(options) -> int:
     device = options.device or ("cuda" if options.profile == "gpu" else "cpu")
     if device == "cuda" and options.on == "local" and not torch.cuda.is_available() and options.study:
         raise UserError("no CUDA device here: --device cpu, or --profile cpu for the smaller study")
-    for name in ("workers", "tasks", "minutes"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise UserError(f"--{name} must be at least 1, got {value}")
+    check_counts(options)
     try:
         if options.study is None:
             return _list(studies)
@@ -99,11 +113,13 @@ def _sweep(options, study, device: str) -> int:
         return 0
     if options.on == "slurm":
         from ..lm import slurm
+        from ..studies.slurm import PASSED_ON, SlurmError
 
         work = sweep.jobs(todo, rate, device, study.runs)
         try:
-            outcome = slurm.sweep(work, store, device, options.tasks, options.minutes, options.partition)
-        except slurm.SlurmError as error:
+            more = {k: getattr(options, k) for k in PASSED_ON}
+            outcome = slurm.sweep(work, store, device, options.tasks, options.minutes, more)
+        except SlurmError as error:
             raise UserError(str(error)) from None
     else:
         _check_memory(price.memory, min(workers, len(todo)), device)

@@ -1,31 +1,21 @@
 """Sweeps on a Slurm cluster: one job array through submitit, its tasks sharing the runs by claims.
 
 Every task starts at its own place in the list and takes whatever nobody holds, so that a slow
-node only slows itself. What is finished is read from the store and what still runs from squeue:
-job states need accounting, which small clusters do not have, and submitit's results would have
-to be unpickled.
+node only slows itself.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 import traceback
 from pathlib import Path
 
+from ..studies.slurm import POLL_SECONDS, SETTLE_SECONDS, queued, submit
 from .config import Run
 from .store import Store, StoreError, write_whole
 from .sweep import Job, Outcome
 from .worker import ENVIRONMENT, train_runs
-
-POLL_SECONDS = 2.0
-SETTLE_SECONDS = 10.0
-"""After the last task has gone, how long its files may take to appear on a shared file system."""
-
-
-class SlurmError(Exception):
-    """Slurm is not here or refused the job array. One line."""
 
 
 def sweep(
@@ -34,42 +24,23 @@ def sweep(
     device: str,
     tasks: int,
     minutes: int,
-    partition: str | None = None,
+    more: dict | None = None,
     poll: float = POLL_SECONDS,
 ) -> Outcome:
     """Train the jobs as a Slurm array of `tasks` tasks of at most `minutes` and wait for the store to have them.
 
     Ctrl-C stops waiting, not the array (scancel does that). The same command submits a second
     array, whose tasks wait for what the first still holds. Raises SlurmError if nothing could be
-    submitted.
+    submitted. more: options of sbatch (`studies.slurm.PASSED_ON`).
     """
-    import submitit
-
     runs = [r for job in work for r in job.runs]
     tasks = min(tasks, len(work))
     for run in runs:
         _failure(store, run.hash).unlink(missing_ok=True)
     os.environ.update(ENVIRONMENT)
     packed = [([r.to_dict() for r in j.runs], j.compiled) for j in work]
-    parameters = {
-        "name": f"scalinglaws-{store.name}",
-        "timeout_min": minutes,
-        "cpus_per_task": 1,
-        "slurm_array_parallelism": tasks,
-    }
-    parameters |= {"gpus_per_node": 1} if device == "cuda" else {}
-    parameters |= {"slurm_partition": partition} if partition else {}
-    try:
-        executor = submitit.AutoExecutor(folder=store.loose / "slurm", cluster="slurm")
-        executor.update_parameters(**parameters)
-        arguments = [(packed, i, tasks, store, device) for i in range(tasks)]
-        array = executor.map_array(task, *zip(*arguments, strict=True))[0].job_id.split("_")[0]
-    except (RuntimeError, OSError, submitit.core.utils.FailedJobError) as error:
-        reason = " ".join(str(error).split())
-        raise SlurmError(
-            f"Slurm took no job ({reason[:300]}); is this a login node, is --partition right?"
-        ) from None
-    print(f"submitted job array {array} with {tasks} tasks; Ctrl-C stops waiting, not the jobs", flush=True)
+    arguments = [(packed, i, tasks, store, device) for i in range(tasks)]
+    array = submit(task, arguments, store.loose / "slurm", store.name, minutes, device, more)
     return _wait(runs, store, array, poll)
 
 
@@ -80,7 +51,7 @@ def _wait(runs: list[Run], store: Store, array: str, poll: float) -> Outcome:
             missing = [r for r in runs if not _ended(store, r.hash)]
             if not missing or (gone and time.monotonic() - gone > SETTLE_SECONDS):
                 break
-            gone = None if _queued(array) else gone or time.monotonic()
+            gone = None if queued(array) else gone or time.monotonic()
             time.sleep(poll)
     except KeyboardInterrupt:
         outcome.interrupted = True
@@ -95,17 +66,6 @@ def _wait(runs: list[Run], store: Store, array: str, poll: float) -> Outcome:
                 f"its task ended without it (time limit, memory, scancel?); see {store.loose / 'slurm'}"
             )
     return outcome
-
-
-def _queued(array: str) -> bool:
-    """Whether squeue still lists a task of the array; a controller that does not answer counts as yes."""
-    try:
-        found = subprocess.run(["squeue", "-h", "-j", array], capture_output=True, text=True, timeout=60)
-    except subprocess.TimeoutExpired:
-        return True
-    if found.returncode:
-        return "Invalid job id" not in found.stderr
-    return bool(found.stdout.strip())
 
 
 def task(packed: list, index: int, tasks: int, store: Store, device: str, poll: float = POLL_SECONDS) -> int:

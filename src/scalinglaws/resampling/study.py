@@ -25,6 +25,9 @@ SHOWN = 3
 """Programs of each kind that are kept of a task, to be read."""
 
 
+QUESTION = "What can sampling again reach, when only a few tests judge the samples?"
+
+
 def device() -> str:
     """Where models are trained and sampled: a GPU where there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -184,10 +187,20 @@ def jobs(profile: str, artefacts: ArtefactStore) -> list[Job]:
     return out + [Job(f"{name} {s.seed}", partial(s.rung, name)) for name in plan.models for s in studies]
 
 
-def work(profile: str, folder: Path | None = None, say: Callable[[str], None] = print) -> ArtefactStore:
-    """Make whatever is not made and not being made elsewhere; returns the artefacts."""
-    artefacts = ArtefactStore(profile, folder, ROOM, KINDS)
-    return work_off(jobs(profile, artefacts), artefacts, say)
+def store(profile: str, folder: Path | None = None) -> ArtefactStore:
+    """Where a profile's artefacts are kept."""
+    return ArtefactStore(profile, folder, ROOM, KINDS)
+
+
+def work(
+    profile: str,
+    folder: Path | None = None,
+    say: Callable[[str], None] = print,
+    share: tuple[int, int] = (0, 1),
+) -> ArtefactStore:
+    """Make whatever is not made and not being made elsewhere; returns the store. See `jobs.work_off`."""
+    artefacts = store(profile, folder)
+    return work_off(jobs(profile, artefacts), artefacts, say, share)
 
 
 def run(profile: str, workers: int | None = None, folder: Path | None = None) -> None:

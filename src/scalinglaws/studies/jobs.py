@@ -16,35 +16,57 @@ from .artefacts import ArtefactStore, packed
 
 @dataclass
 class Job:
-    """A named step of a study; `make` leaves its pieces on the artefacts."""
+    """A named step of a study; `make` leaves its artefacts in the store."""
 
     name: str
     make: Callable[[], object]
 
 
-def work_off(todo: list[Job], artefacts: ArtefactStore, say: Callable[[str], None] = print) -> ArtefactStore:
-    """Make whatever is not made and not being made elsewhere; returns the artefacts."""
+def work_off(
+    todo: list[Job], artefacts: ArtefactStore, say: Callable[[str], None] = print, share: tuple[int, int] = (0, 1)
+) -> ArtefactStore:  # fmt: skip
+    """Make whatever is not made and not being made elsewhere; returns the store.
+
+    share: (i, n) begins with the i-th of n parts of the list. A job that fails is tried once more when the others
+    are done. Raises RuntimeError naming a job that failed twice, StoreError at once where nothing can be stored.
+    """
     tidy(artefacts.folder)
-    finished: set[str] = set()
+    start = share[0] * len(todo) // share[1]
+    todo, finished, failed = todo[start:] + todo[:start], set(), set()
     while len(finished) < len(todo):
-        before = len(finished)
+        before = len(finished), len(failed)
         for job in todo:
             if job.name in finished:
                 continue
             with _claimed(artefacts, job.name) as mine:
-                if mine:
-                    started = time.monotonic()
-                    job.make()
+                if mine and _made(job, failed, say, f"{len(finished) + 1} of {len(todo)}"):
                     finished.add(job.name)
-                    if (took := time.monotonic() - started) > 0.5:
-                        say(f"{job.name}: {took:.0f} s")
-        if len(finished) == before:
+        if (len(finished), len(failed)) == before:
             time.sleep(1.0)  # others hold what is left
     return artefacts
 
 
+def _made(job: Job, failed: set[str], say: Callable[[str], None], place: str) -> bool:
+    """Make a job; false where it failed for the first time."""
+    started = time.monotonic()
+    try:
+        job.make()
+    except StoreError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        if job.name in failed:
+            raise RuntimeError(f"{job.name} failed twice: {reason}") from error
+        failed.add(job.name)
+        say(f"{job.name} failed and is tried once more: {reason}")
+        return False
+    if (took := time.monotonic() - started) > 0.5:
+        say(f"{place}: {job.name}, {took:.0f} s")
+    return True
+
+
 def price(todo: list[Job], artefacts: ArtefactStore) -> str:
-    """What a study's jobs would take, in a line: hours as they were measured when its stored pieces were made."""
+    """What a study's jobs would take, in a line: hours as they were measured when its stored artefacts were made."""
     try:
         made = packed("pieces", artefacts.profile, artefacts.room)
         cores = " and ".join(sorted(set(made["processor"])))
@@ -54,9 +76,7 @@ def price(todo: list[Job], artefacts: ArtefactStore) -> str:
     except StoreError:
         took = "never measured here"
     kept = sum(p.suffix in (".parquet", ".pickle") for p in artefacts.folder.rglob("*"))
-    return (
-        f"{artefacts.profile}: {len(todo)} jobs, {took}; {kept} pieces are kept here and are not made again"
-    )
+    return f"{artefacts.profile}: {len(todo)} jobs, {took}; {kept} artefacts are kept here and are not made again"
 
 
 class _claimed:

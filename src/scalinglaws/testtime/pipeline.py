@@ -15,6 +15,8 @@ from ..studies.jobs import Job, in_processes, work_off
 from .plan import Plan, load
 from .study import Study
 
+QUESTION = "What does computing longer at test time buy, against a larger model?"
+
 
 def jobs(profile: str, artefacts: ArtefactStore, worlds=None, seeds=None) -> list[Job]:
     """All jobs (or those of some worlds and seeds), the ones that others need first.
@@ -81,12 +83,22 @@ def _other(study: Study, name: str) -> None:
         study.quality(judge, name)
 
 
+def store(profile: str, folder: Path | None = None) -> ArtefactStore:
+    """Where a profile's artefacts are kept."""
+    return ArtefactStore(profile, folder)
+
+
 def work(
-    profile: str, folder: Path | None = None, worlds=None, seeds=None, say: Callable[[str], None] = print
+    profile: str,
+    folder: Path | None = None,
+    worlds=None,
+    seeds=None,
+    say: Callable[[str], None] = print,
+    share: tuple[int, int] = (0, 1),
 ) -> ArtefactStore:
-    """Make whatever is not made and not being made elsewhere; returns the artefacts."""
-    artefacts = ArtefactStore(profile, folder)
-    return work_off(jobs(profile, artefacts, worlds, seeds), artefacts, say)
+    """Make whatever is not made and not being made elsewhere; returns the store. See `jobs.work_off`."""
+    artefacts = store(profile, folder)
+    return work_off(jobs(profile, artefacts, worlds, seeds), artefacts, say, share)
 
 
 def run(profile: str, workers: int | None = None, folder: Path | None = None, worlds=None) -> None:
