@@ -25,7 +25,7 @@ from scalinglaws.store import read_table
 from test_testtime_study import TINY
 
 TRIALS = int(os.environ.get("SCALINGLAWS_KILLS", 2))
-NOT_RESULTS = ["seconds", "commit", "date", "processor", "gpu", "torch"]
+NOT_RESULTS = ["seconds", "code", "commit", "date", "processor", "gpu", "torch"]
 RESAMPLING = {
     "smoke": {
         "tasks": {"seen": {1: 3}, "unseen": {2: 2}, "deep": {3: 2}, "held out": {2: 1}},

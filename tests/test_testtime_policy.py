@@ -300,6 +300,14 @@ def test_a_damaged_or_exchanged_piece_is_set_aside_and_made_again(tmp_path):
     assert artefacts.table("searches", {"a": 1}, lambda: pd.DataFrame({"x": [2]}))["x"].tolist() == [2]
 
 
+def test_an_artefact_of_a_class_that_is_gone_is_made_again(tmp_path, monkeypatch):
+    artefacts = ArtefactStore("cpu", tmp_path)
+    artefacts.artefact("labels", {"a": 1}, lambda: Recipe(steps=1))
+    monkeypatch.delattr("scalinglaws.lm.examples.Recipe")
+    assert artefacts.artefact("labels", {"a": 1}, lambda: "again") == "again"
+    assert artefacts.notes()["code"].str.fullmatch("[0-9a-f]{20}").all()
+
+
 def test_toy_pieces_belong_to_the_code_that_made_them(tmp_path, monkeypatch):
     assert ArtefactStore("smoke", tmp_path).artefact("labels", {"a": 1}, lambda: "old") == "old"
     monkeypatch.setattr("scalinglaws.studies.artefacts.code_digest", lambda module: f"other {module}")

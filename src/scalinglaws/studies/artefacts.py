@@ -1,6 +1,6 @@
-"""Where finished pieces of a study are kept: models, data and tables, each under the hash of what made it.
+"""Where finished artefacts of a study are kept: models, data and tables, each under the hash of what made it.
 
-A piece is written whole or not at all, and a piece that another process is making is waited for,
+An artefact is written whole or not at all, and an artefact that another process is making is waited for,
 so that a study can be killed at any moment and be worked on by several processes. What the book
 reads are the packed tables in data/ROOM; the models stay in the build folder.
 """
@@ -28,10 +28,10 @@ KINDS = ("samples", "scores", "searches", "chains", "verifiers")
 
 
 class ArtefactStore:
-    """Pieces of one profile under `folder` (default: _build/ROOM/PROFILE of the checkout).
+    """Artefacts of one profile under `folder` (default: _build/ROOM/PROFILE of the checkout).
 
-    A piece is known by what it is asked to be. A toy piece is also known by the code that made it, so that
-    a smoke build never shows what older code did; a long study says which commit made which piece.
+    An artefact is known by what it is asked to be. A toy artefact is also known by the code that made it, so that
+    a smoke build never shows what older code did; a long study says which commit made which artefact.
     """
 
     def __init__(self, profile: str, folder: Path | None = None, room="testtime", kinds=KINDS):
@@ -39,21 +39,22 @@ class ArtefactStore:
         self.folder = Path(folder) if folder else root() / "_build" / room / profile
         self.asked: set[Path] = set()
         self._inner = 0.0
-        self.salt = code_digest(f"{room}.study") if profile == "smoke" else ""
+        self.code = code_digest(f"{room}.study")
+        self.salt = self.code if profile == "smoke" else ""
 
     def table(self, kind: str, about: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """The table that `about` describes, made and stored if it is not there or damaged."""
         return self._obtain(kind, about, ".parquet", lambda: table_bytes(make()), read_table)
 
     def artefact(self, kind: str, about: dict, make: Callable[[], object]):
-        """Any other piece (a model, labels), pickled with a checksum: read back by this program only."""
+        """Any other artefact (a model, labels), pickled with a checksum: read back by this program only."""
         name = self._path(kind, about, ".pickle").stem
         return self._obtain(
             kind, about, ".pickle", lambda: _sealed(pickle.dumps(make(), protocol=5), name), _unsealed
         )
 
     def has(self, kind: str, about: dict) -> bool:
-        """Whether the piece is there."""
+        """Whether the artefact is there."""
         return any(self._path(kind, about, end).is_file() for end in (".parquet", ".pickle"))
 
     def _path(self, kind: str, about: dict, end: str) -> Path:
@@ -63,7 +64,7 @@ class ArtefactStore:
     def _obtain(
         self, kind: str, about: dict, end: str, make: Callable[[], bytes], read: Callable[[Path], object]
     ):
-        """The piece, read and checked; a damaged one is set aside as NAME.damaged and made again."""
+        """The artefact, read and checked; a damaged one is set aside as NAME.damaged and made again."""
         path = self._path(kind, about, end)
         self.asked.add(path)
         if path.is_file():
@@ -82,7 +83,8 @@ class ArtefactStore:
                     "kind": kind,
                     "piece": path.stem,
                     "about": json.dumps(about, sort_keys=True),
-                    "seconds": round(own, 1),  # without the pieces that were made on the way
+                    "seconds": round(own, 1),  # without the artefacts that were made on the way
+                    "code": self.code,
                     **provenance(),
                 }
                 write_whole(path.with_suffix(".json"), json.dumps(note).encode())
@@ -91,24 +93,24 @@ class ArtefactStore:
 
     @contextmanager
     def _held(self, path: Path) -> Iterator[bool]:
-        """Wait for the piece's lock; yields whether the piece is still to be made. The kernel frees it."""
+        """Wait for the artefact's lock; yields whether the artefact is still to be made. The kernel frees it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_suffix(".lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield not path.is_file()
 
     def notes(self) -> pd.DataFrame:
-        """Provenance of every piece that was asked for, one row each."""
+        """Provenance of every artefact that was asked for, one row each."""
         found = [p.with_suffix(".json") for p in sorted(self.asked) if p.is_file()]
         return pd.DataFrame([json.loads(p.read_text()) for p in found])
 
     def whole(self, kind: str) -> pd.DataFrame:
-        """All pieces of a kind that were asked for, as one table: what older plans left behind stays out."""
+        """All artefacts of a kind that were asked for, as one table: what older plans left behind stays out."""
         parts = [read_table(p) for p in sorted(self.asked) if p.parent.name == kind and p.is_file()]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
     def pack(self, folder: Path | None = None) -> list[Path]:
-        """Write every table's pieces as one file, and the notes: what is committed and what chapters read."""
+        """Write every table's artefacts as one file, and the notes: what is committed and what chapters read."""
         folder = Path(folder) if folder else root() / "data" / self.room
         tidy(folder)
         written = []
@@ -134,7 +136,7 @@ def packed(kind: str, profile: str, room: str = "testtime", command: str = "test
 
 
 def provenance() -> dict[str, str]:
-    """Commit, date, processor, GPU and torch of a piece made now."""
+    """Commit, date, processor, GPU and torch of an artefact made now."""
     return {
         "commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -152,5 +154,8 @@ def _unsealed(path: Path):
     whole = path.read_bytes()
     content, digest = whole[:-32], whole[-32:]
     if hashlib.sha256(path.stem.encode() + content).digest() != digest:
-        raise StoreError(f"{path} is damaged or another piece: delete it; it is made again")
-    return pickle.loads(content)
+        raise StoreError(f"{path} is damaged or another artefact: delete it; it is made again")
+    try:
+        return pickle.loads(content)
+    except (ImportError, AttributeError) as error:  # made before a class was moved or renamed
+        raise StoreError(f"{path} was made by other code ({error}): delete it; it is made again") from None

@@ -117,7 +117,7 @@ def in_processes(target: Callable, arguments: tuple, workers: int | None) -> Non
         for p in processes:
             p.join()
     finally:
-        for p in processes:  # after Ctrl-C: a piece is stored whole or not at all
+        for p in processes:  # after Ctrl-C: an artefact is stored whole or not at all
             p.kill()
             p.join()
     if failed := [p.exitcode for p in processes if p.exitcode]:
