@@ -239,14 +239,11 @@ def test_what_varies_from_one_time_to_the_next_needs_an_interval(ledger, kind):
     with pytest.raises(claims.LedgerError, match="give an interval"):
         claims.check("p.x", 2.0)
     assert claims.check("p.x", 2.0, (1.9, 2.1)).verdict == "reproduced"
-
-
-def test_own_claims_that_hold_or_not_are_about_intervals():
-    """A yes or no of our own runs is allowed only where it says how intervals lie."""
+    ledger(GOOD | {"evidence": [kind], "published": True, "tolerance": {"holds": True, "why": "w"}})
     claims.ledger.cache_clear()
-    for claim in claims.ledger().values():
-        if "holds" in claim.tolerance and set(claim.evidence) & set(claims.OWN):
-            assert "interval" in claim.tolerance["why"], claim.id
+    with pytest.raises(claims.LedgerError, match="give an interval"):
+        claims.check("p.x", True)
+    assert claims.check("p.x", True, (1.9, 2.1)).interval == (1.9, 2.1)
 
 
 def test_no_direction_of_the_books_ledger_is_a_threshold():

@@ -303,7 +303,7 @@ def check(id: str, value, interval=None, evidence: str | None = None, note: str 
         )
     if claim.direction and interval is None and evidence not in WITHOUT_SAMPLING:
         raise LedgerError(f"claim {id}: a direction is decided by an interval; give one")
-    if interval is None and evidence in OWN and not {"holds"} & set(claim.tolerance):
+    if interval is None and evidence in OWN:
         raise LedgerError(
             f"claim {id}: what was {evidence} varies from one time to the next; give an interval"
         )
