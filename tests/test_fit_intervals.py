@@ -349,7 +349,12 @@ def test_drawn_exponents_are_those_of_the_interval():
 def lucky_study(sd, rng, exponent=0.6):
     """Runs made for their budgets on valleys in log N with minima along a power law; their luck, log normal."""
     rows = [
-        (C, N, np.exp(1 + 0.05 * np.log(N / (C / 1e10) ** exponent / 1e4) ** 2 + rng.normal(0, sd)), f"{i}-{k}")
+        (
+            C,
+            N,
+            np.exp(1 + 0.05 * np.log(N / (C / 1e10) ** exponent / 1e4) ** 2 + rng.normal(0, sd)),
+            f"{i}-{k}",
+        )
         for i, C in enumerate(np.geomspace(1e10, 1e13, 6))
         for k, N in enumerate(1e4 * (C / 1e10) ** exponent * np.geomspace(0.1, 10, 7))
     ]
@@ -372,7 +377,11 @@ def test_luck_of_the_runs_is_in_the_interval_of_a_frontier():
 
 def test_a_run_has_the_same_luck_at_every_budget_read_off_it():
     """Luck moves the minima of all budgets together where they are read off the same runs: the slope stays."""
-    rng, sizes, budgets = np.random.default_rng(8), 1e4 * np.geomspace(0.1, 10, 7), np.geomspace(1e10, 1e12, 4)
+    rng, sizes, budgets = (
+        np.random.default_rng(8),
+        1e4 * np.geomspace(0.1, 10, 7),
+        np.geomspace(1e10, 1e12, 4),
+    )
     rows = [(C, N, np.exp(1 + 0.05 * np.log(N / 1e4) ** 2), N) for C in budgets for N in sizes]
     runs = pd.DataFrame(rows, columns=["C", "N", "loss", "run"])
     luck = {r: rng.normal(0, 0.01, 100) for r in runs["run"]}
@@ -381,3 +390,4 @@ def test_a_run_has_the_same_luck_at_every_budget_read_off_it():
     luck = {r: rng.normal(0, 0.01, 100) for r in apart["run"]}
     assert np.nanstd(fit.luck_draws(apart, luck)) > 0.01
     assert np.isnan(fit.luck_draws(runs[runs["C"] < 2e10], dict.fromkeys(sizes, np.zeros(5)))).all()
+    assert np.isnan(fit.luck_draws(runs, dict.fromkeys(sizes, np.full(5, np.nan)))).all()
