@@ -233,20 +233,36 @@ def test_a_range_is_decided_by_the_interval_where_there_is_one(ledger, interval,
     assert claims.check("p.x", sum(interval) / 2, interval).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [
+        ((1.95, 2.05), "reproduced"),
+        ((1.95, 2.2), "undecided"),
+        ((1.5, 2.5), "undecided"),
+        ((2.11, 2.3), "discrepant"),
+    ],
+)
+@pytest.mark.parametrize("tolerance", [{"abs": 0.1}, {"rel": 0.05}])
+def test_a_number_of_our_own_runs_is_decided_by_its_interval(ledger, tolerance, interval, verdict):
+    claim = {"tolerance": tolerance | {"why": "w"}, "evidence": ["simulated", "digitised"]}
+    ledger(GOOD | claim)
+    middle = sum(interval) / 2
+    assert claims.check("p.x", middle, interval, "simulated").verdict == verdict
+    by_value = "reproduced" if abs(middle - 2) <= 0.1 else "discrepant"
+    assert claims.check("p.x", middle, interval, "digitised").verdict == by_value
+
+
 @pytest.mark.parametrize("kind", ["simulated", "retrained here"])
 def test_what_varies_from_one_time_to_the_next_needs_an_interval(ledger, kind):
     ledger(GOOD | {"evidence": [kind]})
     with pytest.raises(claims.LedgerError, match="give an interval"):
         claims.check("p.x", 2.0)
     assert claims.check("p.x", 2.0, (1.9, 2.1)).verdict == "reproduced"
-
-
-def test_own_claims_that_hold_or_not_are_about_intervals():
-    """A yes or no of our own runs is allowed only where it says how intervals lie."""
+    ledger(GOOD | {"evidence": [kind], "published": True, "tolerance": {"holds": True, "why": "w"}})
     claims.ledger.cache_clear()
-    for claim in claims.ledger().values():
-        if "holds" in claim.tolerance and set(claim.evidence) & set(claims.OWN):
-            assert "interval" in claim.tolerance["why"], claim.id
+    with pytest.raises(claims.LedgerError, match="give an interval"):
+        claims.check("p.x", True)
+    assert claims.check("p.x", True, (1.9, 2.1)).interval == (1.9, 2.1)
 
 
 def test_no_direction_of_the_books_ledger_is_a_threshold():

@@ -287,6 +287,24 @@ def test_holdout_predicts_exactly_without_noise(noiseless):
     assert out["error"].abs().max() < 1e-3
 
 
+def test_an_extrapolation_carries_the_uncertainty_of_its_fit(noiseless):
+    """Without noise there is no error; with noise, the interval is wider than resampling the far runs alone makes it."""
+    import pandas as pd
+
+    runs = pd.DataFrame({"N": noiseless.N, "D": noiseless.D, "C": noiseless.C, "loss": noiseless.loss})
+    error, (low, high) = sensitivity.extrapolation_error(runs, 1e20, 3e20, resamples=50)
+    assert error < 1e-3
+    assert high < 1e-2
+    noisy = runs.assign(loss=runs["loss"] * np.exp(np.random.default_rng(1).normal(0, 0.01, len(runs))))
+    error, (low, high) = sensitivity.extrapolation_error(noisy, 3e19, 3e20, resamples=200)
+    assert low <= error <= high
+    fit_alone = sensitivity.holdout(noisy, [3e19])
+    far = fit_alone.loc[fit_alone["C"] > 3e20, "error"].abs().to_numpy()
+    assert error == pytest.approx(np.median(far))
+    others = np.median(np.random.default_rng(0).choice(far, (200, len(far))), axis=1)
+    assert high - low > np.ptp(np.percentile(others, [2.5, 97.5]))
+
+
 def test_condition_numbers_fall_with_each_step():
     law = Chinchilla(1.69, 406.4, 410.7, 0.465, 0.155)
     runs = simulate.isoflop_grid(law, sensitivity.CZECH_BUDGETS, 8, 15)

@@ -344,3 +344,50 @@ def test_drawn_exponents_are_those_of_the_interval():
     again, interval = fit.frontier_exponent(C, N, resamples=300, seed=1)
     assert value == again == pytest.approx(np.polyfit(np.log(C), np.log(N), 1)[0])
     assert interval == pytest.approx(tuple(np.nanpercentile(drawn, [2.5, 97.5])))
+
+
+def lucky_study(sd, rng, exponent=0.6):
+    """Runs made for their budgets on valleys in log N with minima along a power law; their luck, log normal."""
+    rows = [
+        (
+            C,
+            N,
+            np.exp(1 + 0.05 * np.log(N / (C / 1e10) ** exponent / 1e4) ** 2 + rng.normal(0, sd)),
+            f"{i}-{k}",
+        )
+        for i, C in enumerate(np.geomspace(1e10, 1e13, 6))
+        for k, N in enumerate(1e4 * (C / 1e10) ** exponent * np.geomspace(0.1, 10, 7))
+    ]
+    return pd.DataFrame(rows, columns=["C", "N", "loss", "run"])
+
+
+def test_luck_of_the_runs_is_in_the_interval_of_a_frontier():
+    """The interval covers the exponent as often as it says; without luck it shrinks to the exponent itself."""
+    rng, hits, sd = np.random.default_rng(3), 0, 0.01
+    for i in range(60):
+        runs = lucky_study(sd, rng)
+        luck = {r: rng.normal(0, sd, 200) for r in runs["run"]}
+        low, high = np.nanpercentile(fit.luck_draws(runs, luck, seed=i), [2.5, 97.5])
+        hits += low <= 0.6 <= high
+    assert hits >= 54
+    clean = lucky_study(0, rng)
+    none = fit.luck_draws(clean, {r: np.zeros(50) for r in clean["run"]})
+    assert np.nanmax(np.abs(none - 0.6)) < 0.01
+
+
+def test_a_run_has_the_same_luck_at_every_budget_read_off_it():
+    """Luck moves the minima of all budgets together where they are read off the same runs: the slope stays."""
+    rng, sizes, budgets = (
+        np.random.default_rng(8),
+        1e4 * np.geomspace(0.1, 10, 7),
+        np.geomspace(1e10, 1e12, 4),
+    )
+    rows = [(C, N, np.exp(1 + 0.05 * np.log(N / 1e4) ** 2), N) for C in budgets for N in sizes]
+    runs = pd.DataFrame(rows, columns=["C", "N", "loss", "run"])
+    luck = {r: rng.normal(0, 0.01, 100) for r in runs["run"]}
+    assert np.nanmax(np.abs(fit.luck_draws(runs, luck))) < 1e-9
+    apart = runs.assign(run=range(len(runs)))
+    luck = {r: rng.normal(0, 0.01, 100) for r in apart["run"]}
+    assert np.nanstd(fit.luck_draws(apart, luck)) > 0.01
+    assert np.isnan(fit.luck_draws(runs[runs["C"] < 2e10], dict.fromkeys(sizes, np.zeros(5)))).all()
+    assert np.isnan(fit.luck_draws(runs, dict.fromkeys(sizes, np.full(5, np.nan)))).all()

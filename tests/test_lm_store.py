@@ -447,6 +447,7 @@ def test_budgets_are_read_off_the_evaluations(tmp_path, result):
         [9 * 3000**-0.2, 9 * 50_000**-0.2]
     )  # a power law is straight here
     assert (found["C"] == 6 * found["N"] * found["D"]).all()
+    assert set(found["run"]) == {table["hash"][0]}
 
 
 def test_fit_reads_the_cooldowns_of_a_stored_trunk(tmp_path, result, capsys):

@@ -141,8 +141,25 @@ def test_seeds_of_a_task_are_one_observation():
     table = counts(*world(models=2, tasks=60))
     twice = pd.concat([table, table.assign(seed=1)])
     one, two = (R.style(t, 1, "redundant").iloc[0] for t in (table, twice))
-    assert two["error"] == pytest.approx(one["error"])
+    assert two["high"] - two["low"] == pytest.approx(one["high"] - one["low"], rel=0.15)
+    assert two["matched"] == pytest.approx(one["matched"])
     assert two["tasks"] == one["tasks"]
+
+
+def test_matched_gaps_carry_the_spread_of_seeds_and_of_shared_tasks():
+    """Seeds that differ widen the interval; models that share their tasks do not average the tasks' luck away."""
+    rng = np.random.default_rng(2)
+    task = rng.normal(0, 1, 200)
+    alike, apart = np.tile(task, (3, 1)), task + np.array([[-1.0], [0.0], [1.0]])
+    width = lambda gaps: np.diff(R.matched(gaps, 800, 1)[1])[0]
+    assert R.matched([apart], 100, 1)[0] == pytest.approx(task.mean())
+    assert width([apart]) > 3 * width([alike])
+    assert width([alike]) == pytest.approx(2 * 1.96 * task.std() / np.sqrt(200), rel=0.15)
+    assert width([alike] * 4) == pytest.approx(width([alike]), rel=0.15)
+    holes = np.where(rng.random((3, 200)) < 0.3, np.nan, alike)
+    seen = ~np.isnan(holes).all(0)
+    assert R.matched([holes], 50, 1)[0] == pytest.approx(task[seen].mean())
+    assert np.isnan(R.matched([np.full((3, 5), np.nan)], 50, 1)[1]).all()
 
 
 def test_tasks_of_the_conditional_accuracy_can_be_chosen():

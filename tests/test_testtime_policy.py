@@ -227,6 +227,13 @@ def test_transitions_count_pairs_of_neighbours():
     assert low <= 0.5 <= high
 
 
+def test_a_ratio_over_seeds_carries_their_spread():
+    counts = np.stack([np.tile([[1, 4]], (50, 1)), np.tile([[2, 4]], (50, 1)), np.tile([[3, 4]], (50, 1))])
+    value, (low, high) = readout.ratio_interval(counts, 500, 0)
+    assert (value, low, high) == (0.5, 0.25, 0.75)  # problems alike: all spread is that of the seeds
+    assert readout.ratio_interval(counts.mean(0), 500, 0)[1] == (0.5, 0.5)
+
+
 # -- stored pieces ---------------------------------------------------------------------------
 
 

@@ -88,23 +88,29 @@ class Claim:
         """The claimed sign, 1 or -1; 0 where the claim is of another kind."""
         return DIRECTIONS.get(self.tolerance.get("direction"), 0)
 
-    def verdict(self, value: float | bool, interval: tuple[float, float] | None) -> str:
-        """Reproduced, discrepant or undecided: a direction and a range by the interval, a number by its tolerance."""
+    def verdict(
+        self, value: float | bool, interval: tuple[float, float] | None, evidence: str | None = None
+    ) -> str:
+        """Reproduced, discrepant or undecided by the interval: on the claimed side, or within what is tolerated.
+
+        A number of other evidence than `OWN` goes by its value: the interval beside it is what is compared, or is
+        not that of a sample.
+        """
         if self.direction:
             low, high = sorted(self.direction * end for end in interval or (value, value))
             return REPRODUCED if low > 0 else DISCREPANT if high < 0 else UNDECIDED
         rule = next(k for k in RULES if k in self.tolerance)
         bound = self.tolerance[rule]
         if rule == "holds":
-            agrees = bool(value) is True
-        elif rule == "range":
-            low, high = sorted(interval or (value, value))
-            agrees = bound[0] <= low and high <= bound[1]
-            if not agrees and high >= bound[0] and low <= bound[1]:
-                return UNDECIDED
-        else:
-            agrees = abs(value - self.published) <= (bound if rule == "abs" else bound * abs(self.published))
-        return REPRODUCED if agrees else DISCREPANT
+            return REPRODUCED if bool(value) is True else DISCREPANT
+        if rule != "range":
+            by = bound if rule == "abs" else bound * abs(self.published)
+            bound = (self.published - by, self.published + by)
+            interval = interval if evidence in OWN else None
+        low, high = sorted(interval or (value, value))
+        if bound[0] <= low and high <= bound[1]:
+            return REPRODUCED
+        return DISCREPANT if high < bound[0] or low > bound[1] else UNDECIDED
 
     @property
     def rule(self) -> str:
@@ -303,7 +309,7 @@ def check(id: str, value, interval=None, evidence: str | None = None, note: str 
         )
     if claim.direction and interval is None and evidence not in WITHOUT_SAMPLING:
         raise LedgerError(f"claim {id}: a direction is decided by an interval; give one")
-    if interval is None and evidence in OWN and not {"holds"} & set(claim.tolerance):
+    if interval is None and evidence in OWN:
         raise LedgerError(
             f"claim {id}: what was {evidence} varies from one time to the next; give an interval"
         )
@@ -314,7 +320,7 @@ def check(id: str, value, interval=None, evidence: str | None = None, note: str 
     if bounds and any(map(math.isnan, bounds)):
         verdict, bounds, note = claim.unsettled or UNDECIDED, None, note or "too few runs for an interval"
     else:
-        verdict = claim.unsettled or claim.verdict(value, bounds)
+        verdict = claim.unsettled or claim.verdict(value, bounds, evidence)
     return _recorded(Result(claim, value, bounds, evidence, verdict, note))
 
 

@@ -6,7 +6,13 @@ from .columns import interpret
 from .design import next_runs
 from .diagnose import Verdict
 from .envelope import EnvelopeFit, fit_envelope
-from .frontier import frontier_draws, frontier_exponent, interpolated_frontier, interpolated_minimum
+from .frontier import (
+    frontier_draws,
+    frontier_exponent,
+    interpolated_frontier,
+    interpolated_minimum,
+    luck_draws,
+)
 from .huber import HuberObjective
 from .isoflop import IsoflopFit, Valley, fit_isoflop
 from .kaplan import fit_critical_batch, fit_nd, fit_ns, fit_power, pareto
@@ -72,6 +78,7 @@ __all__ = [
     "legacy_resample_weights",
     "likelihood_ratio",
     "line",
+    "luck_draws",
     "next_runs",
     "pareto",
     "percentile",

@@ -48,3 +48,30 @@ def frontier_draws(C, N_opt, weights=None, *, resamples: int = 2000, seed: int =
     w = np.ones_like(x) if weights is None else np.asarray(weights, float)
     W = resample_weights(len(x), resamples, np.random.default_rng(seed)) * w
     return float(line(x, y, w)[1]), line(x, y, W)[1]
+
+
+def luck_draws(runs: pd.DataFrame, luck: dict, *, seed: int = 0, points: int = 1000) -> np.ndarray:
+    """Slopes [resamples] of the frontier had every run had other luck, budgets resampled on top; NaN without a line or a luck.
+
+    runs: columns C, N, loss and run. luck: run → what is added to its log loss, [resamples], at every budget that
+    is read off it, since one run is lucky or not as a whole. Frontiers that share runs, given the same `luck`,
+    are compared in pairs. A minimum that moves to the smallest or largest size is left out, as in
+    `interpolated_minimum`; of several runs of one size the best counts.
+    """
+    draws = len(next(iter(luck.values())))
+    if not all(np.isfinite(luck[r]).all() for r in runs["run"]):  # nobody knows the spread of a seed
+        return np.full(draws, np.nan)
+    at, minima, runs = [], [], runs.sort_values("N", kind="stable")
+    for _, budget in runs.groupby(group_budgets(runs["C"])):
+        N, first = np.unique(np.log(budget["N"].to_numpy(float)), return_index=True)
+        if len(N) < 3:
+            continue
+        each = np.log(budget["loss"].to_numpy())[:, None] + np.stack([luck[r] for r in budget["run"]])
+        grid = np.linspace(N[0], N[-1], points)
+        low = Akima1DInterpolator(N, np.minimum.reduceat(each, first))(grid).argmin(axis=0)
+        minima.append(np.where((low > 0) & (low < points - 1), grid[low], np.nan))
+        at.append(np.log(budget["C"]).mean())
+    if len(at) < 2:
+        return np.full(draws, np.nan)
+    weights = resample_weights(len(at), draws, np.random.default_rng(seed))
+    return line(np.array(at), np.array(minima).T, weights)[1]

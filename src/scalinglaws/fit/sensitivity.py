@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..laws import Chinchilla
 from .isoflop import fit_isoflop
-from .result import bootstrap
+from .result import bootstrap, percentile
 from .simulate import isoflop_grid
 from .surface import fit_surface
 from .varpro import fit_varpro
@@ -114,3 +114,22 @@ def holdout(
         columns = {"cut": cut, "C": rest["C"], "N": rest["N"], "error": error, "decades": beyond}
         parts.append(pd.DataFrame(columns | {"a": fit.params["a"], "low": low, "high": high}))
     return pd.concat(parts, ignore_index=True)
+
+
+def extrapolation_error(
+    runs: pd.DataFrame, cut: float, beyond: float, *, resamples: int, seed: int = 0, level: float = 0.95
+) -> tuple[float, tuple[float, float]]:
+    """Median absolute error (%) of losses at C > `beyond`, predicted by approach 3 from the runs with C ≤ `cut`.
+
+    With its percentile interval: the runs that are fitted and the runs that are predicted are both resampled,
+    since either would be others in another study. runs: columns N, D, C, loss.
+    """
+    cheap, far = runs[runs["C"] <= cut], runs[runs["C"] > beyond]
+    fit = fit_surface(*(cheap[c].to_numpy() for c in ("N", "D", "loss")))
+    N, D, loss = (far[c].to_numpy(float) for c in ("N", "D", "loss"))
+    error = lambda predicted: np.abs(100 * (predicted / loss - 1))
+    law = {k: v[:, None] for k, v in bootstrap(fit, resamples, seed).samples.items()}
+    refitted = error(law["E"] + law["A"] * N ** -law["alpha"] + law["B"] * D ** -law["beta"])
+    others = np.random.default_rng(seed).integers(len(far), size=refitted.shape)
+    drawn = np.median(np.take_along_axis(refitted, others, axis=1), axis=1)
+    return float(np.median(error(fit.law.predict(N, D)))), percentile(drawn, level)

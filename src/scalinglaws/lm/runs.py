@@ -137,7 +137,7 @@ def at_budgets(table: pd.DataFrame, budgets, count: str = "total", least_tokens:
     Held-out evaluations along the run are interpolated in log loss against log tokens; budgets
     outside a run's evaluations, or with fewer than `least_tokens` tokens, have no row. How
     Kaplan et al. and the first stages of Porian et al. read many budgets off one run.
-    Columns N, D, loss, C.
+    Columns N, D, loss, C and run (the hash).
     """
     rows = []
     for row in table.itertuples():
@@ -147,5 +147,5 @@ def at_budgets(table: pd.DataFrame, budgets, count: str = "total", least_tokens:
         for C in budgets:
             D = C / (6 * N)
             if D >= least_tokens and len(seen) and seen[0] <= np.log(D) <= seen[-1]:
-                rows.append((N, D, float(np.exp(np.interp(np.log(D), seen, loss))), float(C)))
-    return pd.DataFrame(rows, columns=["N", "D", "loss", "C"])
+                rows.append((N, D, float(np.exp(np.interp(np.log(D), seen, loss))), float(C), row.hash))
+    return pd.DataFrame(rows, columns=["N", "D", "loss", "C", "run"])

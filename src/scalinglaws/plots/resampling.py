@@ -171,9 +171,8 @@ def styles(fig, panels, by_depth):
     for ax, (trait, table) in zip(axes, panels.items(), strict=True):
         x = np.arange(len(table))
         ax.plot(x - 0.1, table["false"] - table["right"], "s", ms=5, color="C0", label="all samples")
-        ax.errorbar(
-            x + 0.1, table["matched"], 1.96 * table["error"], fmt="o", ms=5, color="C1", label="within a task"
-        )
+        ends = [table["matched"] - table["low"], table["high"] - table["matched"]]
+        ax.errorbar(x + 0.1, table["matched"], ends, fmt="o", ms=5, color="C1", label="within a task")
         ax.axhline(0, color="0.6", lw=0.8, zorder=0)
         ax.set_xticks(x, table["model"], fontsize=7, rotation=45)
         ax.set_ylabel(trait)

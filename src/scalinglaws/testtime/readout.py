@@ -197,10 +197,16 @@ def transitions(found: Chains) -> dict[str, np.ndarray]:
 
 
 def ratio_interval(counts: np.ndarray, resamples: int, seed: int) -> tuple[float, tuple[float, float]]:
-    """Σ count/Σ out-of over problems [problems, 2], and its 95 % interval with problems resampled."""
+    """Σ count/Σ out-of of counts [problems, 2] or [seeds, problems, 2], and its 95 % interval.
+
+    Seeds are resampled, then problems, the same for all seeds.
+    """
+    counts = np.asarray(counts, float)
+    counts = counts.reshape(-1, *counts.shape[-2:])
+    S, n, _ = counts.shape
     rng = np.random.default_rng(seed)
-    n = len(counts)
-    drawn = [counts[rng.integers(n, size=n)].sum(0) for _ in range(resamples)]
-    shares = np.array([d[0] / max(d[1], 1) for d in drawn])
-    total = counts.sum(0)
-    return float(total[0] / max(total[1], 1)), tuple(np.quantile(shares, [0.025, 0.975]))
+    seeds = np.vstack([np.ones(S), rng.multinomial(S, np.full(S, 1 / S), resamples)])
+    problems = np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), resamples)])
+    total = np.einsum("bs,bn,snk->bk", seeds, problems, counts, optimize=True)
+    whole, *drawn = total[:, 0] / np.maximum(total[:, 1], 1)
+    return float(whole), tuple(np.quantile(drawn, [0.025, 0.975]))

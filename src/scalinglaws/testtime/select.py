@@ -120,27 +120,28 @@ def paired_bootstrap(
     return float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))
 
 
-def seed_bootstrap(values: np.ndarray, resamples: int, seed: int) -> tuple[float, tuple[float, float]]:
-    """Mean and 95 % interval of values [seeds, problems]: seeds are resampled, then problems, the same for all seeds.
+def seed_means(values: np.ndarray, of_seeds: np.ndarray, of_problems: np.ndarray) -> np.ndarray:
+    """Means [B] of values [seeds, problems] under counts of seeds [B, seeds] and of problems [B, problems].
 
     The mean is over problems of the mean over the seeds that have a value there; NaN says that a problem does not
-    count with a seed. With one seed only problems are resampled, and the interval says nothing about training anew.
+    count with a seed. NaN where nothing is left.
     """
-    values = np.atleast_2d(np.asarray(values, float))
-    S, n = values.shape
     there = ~np.isnan(values)
-    filled, rng = np.where(there, values, 0.0), np.random.default_rng(seed)
+    count = of_seeds @ there
+    each = of_seeds @ np.where(there, values, 0.0) / np.maximum(count, 1)
+    weight = of_problems * (count > 0)
+    with np.errstate(invalid="ignore"):
+        return (weight * each).sum(1) / weight.sum(1)
 
-    def mean(of_seeds: np.ndarray, of_problems: np.ndarray) -> np.ndarray:
-        """Means [B] under counts of seeds [B, S] and of problems [B, n]."""
-        count = of_seeds @ there
-        each = of_seeds @ filled / np.maximum(count, 1)
-        weight = of_problems * (count > 0)
-        with np.errstate(invalid="ignore"):
-            return (weight * each).sum(1) / weight.sum(1)
 
-    drawn = mean(
-        rng.multinomial(S, np.full(S, 1 / S), resamples), rng.multinomial(n, np.full(n, 1 / n), resamples)
-    )
+def seed_bootstrap(values: np.ndarray, resamples: int, seed: int) -> tuple[float, tuple[float, float]]:
+    """Mean (`seed_means`) and 95 % interval of values [seeds, problems]: seeds are resampled, then problems, the same for all seeds.
+
+    With one seed only problems are resampled, and the interval says nothing about training anew.
+    """
+    values, rng = np.atleast_2d(np.asarray(values, float)), np.random.default_rng(seed)
+    S, n = values.shape
+    of_seeds = rng.multinomial(S, np.full(S, 1 / S), resamples)
+    drawn = seed_means(values, of_seeds, rng.multinomial(n, np.full(n, 1 / n), resamples))
     low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return float(mean(np.ones((1, S)), np.ones((1, n)))[0]), (float(low), float(high))
+    return float(seed_means(values, np.ones((1, S)), np.ones((1, n)))[0]), (float(low), float(high))
