@@ -125,7 +125,7 @@ def test_ctrl_c_leaves_the_jobs_running(slurm, study, tmp_path):
 def test_a_study_of_artefacts_is_made_by_an_array_as_it_is_locally(slurm, tmp_path):
     """The tiny test-time study by three tasks: the same tables, models published, nothing left to make."""
     from scalinglaws.store import read_table
-    from test_kills import NOT_RESULTS, STUDIES, packed_tables, study_house
+    from test_kills import STUDIES, packed_tables, study_house
 
     room, plan, _ = STUDIES["testtime"]
     command = [sys.executable, "-m", "scalinglaws", "study", "testtime", "--profile", "smoke"]
@@ -140,12 +140,10 @@ def test_a_study_of_artefacts_is_made_by_an_array_as_it_is_locally(slurm, tmp_pa
         assert ("with 3 tasks" in done.stdout) == (where == "slurm")
         tables[where] = packed_tables(base, room)
         assert (base / "data" / room / "models-smoke.safetensors").is_file()
-        hosts = read_table(base / "data" / room / "pieces-smoke.parquet")
-        assert len(hosts) > 20
+        assert len(read_table(base / "data" / room / "pieces-smoke.parquet")) > 20
     assert tables["local"].keys() == tables["slurm"].keys()
     for name, table in tables["local"].items():
         pd.testing.assert_frame_equal(tables["slurm"][name], table)
-    assert "seconds" in NOT_RESULTS
 
 
 def test_options_of_sbatch_are_handed_on(slurm, study, tmp_path):

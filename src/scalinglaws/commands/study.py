@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from pathlib import Path
 
+from ..paths import root
 from . import UserError, need_torch, sweep
 
 ARTEFACTS = {
@@ -85,7 +85,7 @@ def _artefacts(options, room, demonstration) -> int:
     except RuntimeError as error:  # a job that failed twice: all others are made
         print(f"scalinglaws study: {error}", file=sys.stderr)
         return 1
-    written = sorted(Path("data", store.room).glob(f"*-{options.profile}.*")) if Path("data").is_dir() else []
+    written = sorted((root() / "data" / store.room).glob(f"*-{options.profile}.*"))
     print(
         f"{options.study} ({options.profile}): {len(todo)} jobs done, {len(written)} files in data/{store.room}"
     )
