@@ -141,8 +141,7 @@ def test_a_prefix_is_continued_as_if_it_had_been_written(proposer, model, flat):
     problem = WORLD.sample(1, np.random.default_rng(3), target=True)[0]
     prefix = WORLD.reference(problem)[:2]
     room = WORLD.longest(problem) + 4
-    rows = proposer.begin([problem.prompt], [0], room, [prefix])
-    proposer.advance(rows, 0.0, None)
+    rows = proposer.complete([problem.prompt], [0], [room], 1, 0.0, [prefix])
     assert rows.solution(0)[:2] == tuple(prefix)
     assert rows.solution(0)[2:] == greedy(model, flat, [*problem.prompt, *prefix], room - 2)
     assert rows.spent[0] == rows.length[0] - 2

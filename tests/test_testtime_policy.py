@@ -184,13 +184,13 @@ def test_revision_examples_show_wrong_attempts_and_learn_the_right_one(proposer)
 def test_chains_see_their_last_four_attempts(proposer, monkeypatch):
     problems = [proposer.world.problem(1, np.random.default_rng(9), True)]
     seen = []
-    original = Proposer.begin
+    original = Proposer.complete
 
     def spy(self, contexts, *rest):
         seen.append([list(c).count(ATTEMPT) for c in contexts])
         return original(self, contexts, *rest)
 
-    monkeypatch.setattr(Proposer, "begin", spy)
+    monkeypatch.setattr(Proposer, "complete", spy)
     lengths = revision.ladder(8)
     steps = revision.chains(proposer, problems, lengths)
     assert lengths == [8, 4, 2, 2, 1, 1, 1, 1]

@@ -60,13 +60,18 @@ class Toy:
 
     def advance(self, rows, temperature, steps):
         for tokens in rows.tokens:
-            for _ in range(K if steps is None else steps):
+            for _ in range(steps):
                 if len(tokens) < K:
                     greedy = (
                         max(range(3), key=lambda x: self.judge((*tokens, x))) if temperature == 0 else None
                     )
                     tokens.append(int(self.rng.integers(3)) if greedy is None else greedy)
                     self.written += 1
+
+    def complete(self, problems, samples, temperature, prefixes=None):
+        rows = self.begin(problems, prefixes).select(np.repeat(np.arange(len(problems)), samples))
+        self.advance(rows, temperature, K)
+        return rows
 
     def score(self, rows):
         return np.log([max(self.judge(tuple(t)), 1e-9) for t in rows.tokens])

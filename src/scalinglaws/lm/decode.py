@@ -50,7 +50,7 @@ class Decoder:
     def __init__(self, model: Transformer, flat: torch.Tensor, dtype=torch.float32):
         self.model = model
         self.p = {k: v[0] for k, v in model.layout.views(flat.detach()[None].to(dtype)).items()}
-        self.dtype = dtype
+        self.dtype, self.device = dtype, flat.device
         cos, sin = (t.to(flat.device, torch.float32) for t in (model.cos, model.sin))
         self.cos, self.sin = torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
@@ -91,7 +91,7 @@ class Decoder:
         for i in range(m.n_layer):
             qkv = norm(x).to(self.dtype) @ p[f"{i}.qkv"]
             q, k, v = qkv.view(n, t, 3, m.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-            q, k = _turn(q, cos, sin), _turn(k, cos, sin)
+            q, k = turn(q, cos, sin), turn(k, cos, sin)
             keys = _append(cache.keys[i], k, rows, position, first, top)
             values = _append(cache.values[i], v, rows, position, first, top)
             score = (q @ keys.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
@@ -122,7 +122,7 @@ def draw(logits: torch.Tensor, temperature: float, generator: torch.Generator | 
     return (total < u).sum(-1).clamp(max=logits.shape[-1] - 1)
 
 
-def _turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+def turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotary positions, as `model.rotate` for rows that stand at different places."""
     a, b = x.chunk(2, dim=-1)
     return (x * cos + torch.cat([b, a], dim=-1) * sin).to(x.dtype)

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..lm.decode import Decoder, draw
-from ..lm.examples import CONTEXT, Examples, Recipe, Size, fit, next_token_loss
+from ..lm.decode import Decoder
+from ..lm.examples import Examples, Recipe, Size, fit, next_token_loss
+from ..lm.sampling import sample
 from .language import BASE, LONGEST, MOST_OPERATIONS, OPERATIONS, Lists, Program, parse, run
 from .tasks import EXAMPLES, Task, draw_inputs, draw_programs
 
@@ -107,38 +108,15 @@ class Writer:
     def __init__(self, size: Size, flat: torch.Tensor, seed: int = 0):
         self.model = size.transformer(VOCABULARY, str(flat.device))
         self.decoder = Decoder(self.model, flat)
-        self.device = flat.device
         self.generator = torch.Generator(flat.device).manual_seed(seed)
 
     def write(self, prompts: Sequence[Sequence[int]], n: int, temperature: float = 0.8) -> np.ndarray:
-        """n answers to every prompt, tokens [prompts, n, LONGEST_ANSWER], PAD after the end.
+        """n answers to every prompt, tokens [prompts, n, LONGEST_ANSWER], PAD after the end."""
+        room = [LONGEST_ANSWER] * len(prompts)
+        tokens, _ = sample(self.decoder, prompts, n, room, _stop, temperature, self.generator)
+        return tokens
 
-        Prompts are fed once; rows that have ended are dropped.
-        """
-        out = np.full((len(prompts) * n, LONGEST_ANSWER), PAD, np.uint8)
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        for length in sorted({len(p) for p in prompts}):
-            same = [i for i in order if len(prompts[i]) == length]
-            for j in range(0, len(same), max(1, 2048 // n)):
-                some = same[j : j + max(1, 2048 // n)]
-                self._batch([prompts[i] for i in some], np.array(some), n, temperature, out)
-        return out.reshape(len(prompts), n, LONGEST_ANSWER)
 
-    @torch.no_grad()
-    def _batch(self, prompts, place, n, temperature, out) -> None:
-        room = min(CONTEXT, len(prompts[0]) + LONGEST_ANSWER + 1)
-        cache = self.decoder.cache(len(prompts), room)
-        tokens = torch.tensor(prompts, device=self.device)
-        logits = self.decoder.logits(self.decoder.feed(cache, tokens)[:, -1])
-        rows = torch.arange(len(prompts), device=self.device).repeat_interleave(n)
-        cache, logits = cache.select(rows), logits[rows]
-        alive = (place[:, None] * n + np.arange(n)).ravel()
-        for t in range(LONGEST_ANSWER):
-            token = draw(logits, temperature, self.generator)
-            out[alive, t] = token.cpu().numpy()
-            going = torch.nonzero(token != END).ravel()
-            if not len(going) or t + 1 == LONGEST_ANSWER:
-                return
-            if len(going) < len(token):
-                alive, cache, token = alive[going.cpu().numpy()], cache.select(going), token[going]
-            logits = self.decoder.logits(self.decoder.feed(cache, token[:, None])[:, -1])
+def _stop(before: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
+    """The end ends a program."""
+    return token == END

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..lm.examples import Examples, pad
-from .proposer import Proposer, alike
+from .proposer import Proposer
 from .world import Problem
 
 
@@ -63,9 +63,7 @@ class Labelled:
         return Examples(tokens, weight, label)
 
 
-def label(
-    proposer: Proposer, problems: list[Problem], samples: int, rollouts: int, rows_at_once: int = 1024
-) -> Labelled:
+def label(proposer: Proposer, problems: list[Problem], samples: int, rollouts: int) -> Labelled:
     """Sample solutions, then roll out every distinct prefix `rollouts` times (Math-Shepherd; Snell App. D).
 
     Solutions without an answer are dropped. The last step's label is the outcome itself.
@@ -79,7 +77,7 @@ def label(
     ordered = [ordered[i] for i in order]
     ends = [np.flatnonzero(world.ends[list(s)]) for _, s in ordered]
     prefixes = sorted({(i, s[: e + 1]) for (i, s), es in zip(ordered, ends, strict=True) for e in es[:-1]})
-    share = dict(zip(prefixes, _roll(proposer, problems, prefixes, rollouts, rows_at_once), strict=True))
+    share = dict(zip(prefixes, _roll(proposer, problems, prefixes, rollouts), strict=True))
     right = np.array([world.check_answer(problems[i], s) for i, s in ordered])
     exact, rollout = [], []
     for (i, s), es, good in zip(ordered, ends, right, strict=True):
@@ -98,18 +96,11 @@ def label(
     )
 
 
-def _roll(proposer, problems, prefixes, rollouts, rows_at_once) -> np.ndarray:
+def _roll(proposer, problems, prefixes, rollouts) -> np.ndarray:
     """Share of rollouts that end right, for each (problem, prefix)."""
-    share = np.zeros(len(prefixes))
-    lengths = [(len(problems[i].prompt), len(s)) for i, s in prefixes]
-    for some in alike(lengths, max(1, rows_at_once // rollouts)):
-        asked = [problems[prefixes[j][0]] for j in some]
-        room = max(proposer.world.longest(p) for p in asked)
-        rows = proposer.begin(
-            [p.prompt for p in asked], range(len(some)), room, [prefixes[j][1] for j in some]
-        )
-        rows = rows.select(np.repeat(np.arange(len(some)), rollouts))
-        proposer.advance(rows, 1.0, None)
-        answer = np.array([p.answer for p in asked])[rows.problem]
-        share[some] = (rows.answer == answer).reshape(len(some), rollouts).mean(1)
-    return share
+    asked = [problems[i] for i, _ in prefixes]
+    room = [proposer.world.longest(p) for p in asked]
+    contexts, begun = [p.prompt for p in asked], [s for _, s in prefixes]
+    rows = proposer.complete(contexts, range(len(asked)), room, rollouts, 1.0, begun)
+    answer = np.array([p.answer for p in asked])[rows.problem]
+    return (rows.answer == answer).reshape(len(asked), rollouts).mean(1)

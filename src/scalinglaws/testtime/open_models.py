@@ -189,23 +189,30 @@ class OpenEngine:
     def _count(self, text: str) -> int:
         return len(self.writer.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else 0
 
-    def advance(self, rows: TextRows, temperature: float = 1.0, steps: int | None = 1) -> None:
-        warmth = temperature * self.temperature
-        for _ in range(1 if steps is None else steps):
-            live = np.flatnonzero(~rows.finished & (rows.length < self.most))
-            groups: dict[int, list[int]] = {}
-            for r in live.tolist():
-                room = int(self.most - rows.length[r])
-                groups.setdefault(room if steps is None else min(room, self.longest_step), []).append(r)
-            for limit, some in groups.items():
-                texts = [self.prompts[rows.problem[r]] + rows.texts[r] for r in some]
-                written = self.writer.write(texts, warmth, None if steps is None else STEP, limit)
-                for r, (text, tokens, ended) in zip(some, written, strict=True):
-                    rows.texts[r] += text
-                    rows.length[r] += tokens
-                    if ended:
-                        rows.answer[r] = self.number(int(rows.problem[r]), rows.texts[r])
-                        rows.finished[r] = True
+    def advance(self, rows: TextRows, temperature: float = 1.0, steps: int = 1) -> None:
+        for _ in range(steps):
+            self._write(rows, temperature, STEP, self.longest_step)
+
+    def complete(self, problems, samples, temperature, prefixes=None) -> TextRows:
+        rows = self.begin(problems, prefixes).select(np.repeat(np.arange(len(problems)), samples))
+        self._write(rows, temperature, None, self.most)
+        return rows
+
+    def _write(self, rows: TextRows, temperature: float, stop: str | None, most: int) -> None:
+        """Continue every unfinished row up to `stop`, by at most so many tokens."""
+        live = np.flatnonzero(~rows.finished & (rows.length < self.most))
+        groups: dict[int, list[int]] = {}
+        for r in live.tolist():
+            groups.setdefault(min(int(self.most - rows.length[r]), most), []).append(r)
+        for limit, some in groups.items():
+            texts = [self.prompts[rows.problem[r]] + rows.texts[r] for r in some]
+            written = self.writer.write(texts, temperature * self.temperature, stop, limit)
+            for r, (text, tokens, ended) in zip(some, written, strict=True):
+                rows.texts[r] += text
+                rows.length[r] += tokens
+                if ended:
+                    rows.answer[r] = self.number(int(rows.problem[r]), rows.texts[r])
+                    rows.finished[r] = True
 
     def number(self, problem: int, solution: str) -> int:
         """Which of the problem's distinct answers the solution gives: 0 is the right one, −1 none."""

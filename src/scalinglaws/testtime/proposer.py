@@ -12,6 +12,7 @@ import torch
 from ..lm.decode import Cache, Decoder, draw
 from ..lm.examples import Examples, Recipe, Size, answers, fit, next_token_loss, pad
 from ..lm.model import Transformer
+from ..lm.sampling import sample
 from .world import ANSWER, PAD, Problem, World
 
 
@@ -53,15 +54,13 @@ class Rows:
     """Unfinished and finished solutions side by side.
 
     problem [n]: index of each row's problem; tokens [n, room] and length [n]: the solution so far, without
-    its prompt; finished [n]; steps [n] done; spent [n]: tokens generated for the row itself;
-    logits [n, V] of the next token.
+    its prompt; finished [n]; spent [n]: tokens generated for the row itself; logits [n, V] of the next token.
     """
 
     problem: np.ndarray
     tokens: np.ndarray
     length: np.ndarray
     finished: np.ndarray
-    steps: np.ndarray
     spent: np.ndarray
     cache: Cache | None = None
     logits: torch.Tensor | None = None
@@ -78,7 +77,7 @@ class Rows:
             chosen = chosen.to(self.cache.used.device)
         return Rows(
             self.problem[index], self.tokens[index], self.length[index], self.finished[index],
-            self.steps[index], np.zeros(len(index), np.int64),
+            np.zeros(len(index), np.int64),
             None if self.cache is None else self.cache.select(chosen),
             None if self.logits is None else self.logits[chosen],
             {k: v.select(chosen) for k, v in self.extra.items()},
@@ -104,6 +103,7 @@ class Proposer:
         self.world, self.model, self.decoder = world, model, Decoder(model, flat, dtype)
         self.device = flat.device
         self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.ends = torch.from_numpy(np.asarray(world.ends, bool)).to(self.device)
 
     def _send(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device)
@@ -123,18 +123,17 @@ class Proposer:
         length = np.array([len(p) for p in prefixes])
         for row, p in zip(tokens, prefixes, strict=True):
             row[: len(p)] = p
-        steps = np.array([int(self.world.ends[list(p)].sum()) for p in prefixes])
         finished = np.array([self.world.answer(p) >= 0 for p in prefixes])
         return Rows(
-            np.asarray(problem, np.int64), tokens, length, finished, steps, np.zeros(n, np.int64),
+            np.asarray(problem, np.int64), tokens, length, finished, np.zeros(n, np.int64),
             cache, self.decoder.logits(last),
         )  # fmt: skip
 
-    def advance(self, rows: Rows, temperature: float = 1.0, steps: int | None = 1) -> None:
-        """Write `steps` more steps (None: all, after which the rows have no cache) in every unfinished row, in place.
+    def advance(self, rows: Rows, temperature: float = 1.0, steps: int = 1) -> None:
+        """Write `steps` more steps in every unfinished row, in place.
 
         A row that reaches its room, or a step its longest length, is cut off; a row that is full
-        without an answer stays unfinished. Rows that are done leave the batch when they are a quarter of it.
+        without an answer stays unfinished.
         """
         room = rows.tokens.shape[1]
         at = np.flatnonzero(~rows.finished & (rows.length < room))
@@ -143,8 +142,8 @@ class Proposer:
         whole = len(at) == len(rows)
         cache = rows.cache if whole else rows.cache.select(self._send(at))
         logits = rows.logits if whole else rows.logits[self._send(at)]
-        left = np.full(len(at), np.iinfo(int).max if steps is None else steps)
-        current, previous = np.zeros(len(at), int), rows.tokens[at, np.maximum(rows.length[at] - 1, 0)]
+        left, current = np.full(len(at), steps), np.zeros(len(at), int)
+        previous = rows.tokens[at, np.maximum(rows.length[at] - 1, 0)]
         previous = np.where(rows.length[at] > 0, previous, PAD)
         more = np.ones(len(at), bool)
         while True:
@@ -156,23 +155,18 @@ class Proposer:
             current += 1
             done = self.world.ends[token] | (current >= self.world.longest_step)
             rows.finished[who] = ((previous == ANSWER) & self.world.ends[token])[more]
-            rows.steps[who] += done[more]
             left, current, previous = left - done, np.where(done, 0, current), token
             stopped = more & ~((left > 0) & ~rows.finished[at] & (rows.length[at] < room))
             more = more & ~stopped
-            if steps is None and not more.any():
-                break
             logits = self.decoder.logits(self.decoder.feed(cache, chosen[:, None])[:, 0])
-            if steps is not None and stopped.any():
+            if stopped.any():
                 self._keep(rows, at, cache, logits, stopped)
             if not more.any():
-                break
-            if more.mean() < (0.75 if steps is None else 1.0):
+                return
+            if not more.all():
                 keep = self._send(np.flatnonzero(more))
                 cache, logits = cache.select(keep), logits[keep]
                 at, left, current, previous, more = (x[more] for x in (at, left, current, previous, more))
-        if steps is None:
-            rows.cache = rows.logits = None
 
     def _keep(self, rows, at, cache, logits, stop) -> None:
         """Bring the state of rows that stop here back to where `rows` keeps it."""
@@ -186,21 +180,46 @@ class Proposer:
         rows.cache.used[where] = cache.used[which]
         rows.logits[where] = logits[which]
 
-    def solve(
-        self, problems: Sequence[Problem], samples: int, temperature: float = 1.0, rows_at_once: int = 1024
-    ):
-        """`samples` whole solutions of every problem: Rows without caches, sorted by problem.
+    def complete(
+        self,
+        contexts: Sequence[Sequence[int]],
+        problem: Sequence[int],
+        room: Sequence[int],
+        samples: int = 1,
+        temperature: float = 1.0,
+        prefixes=None,
+    ) -> Rows:
+        """`samples` whole solutions of every context, side by side: Rows without caches.
 
-        Prompts are fed once each. Problems of one length are sampled together.
+        room: how many tokens each solution may have, its prefix (a solution begun before) counted; one that fills
+        it without an answer stays unfinished.
         """
-        parts = []
-        for some in alike([len(p.prompt) for p in problems], max(1, rows_at_once // samples)):
-            room = max(self.world.longest(problems[j]) for j in some)
-            rows = self.begin([problems[j].prompt for j in some], some, room)
-            rows = rows.select(np.repeat(np.arange(len(some)), samples))
-            self.advance(rows, temperature, None)
-            parts.append(rows)
-        return gather(parts)
+        prefixes = [tuple(p) for p in prefixes] if prefixes is not None else [()] * len(contexts)
+        begun = np.array([len(p) for p in prefixes], np.int64)
+        done = np.array([self.world.answer(p) >= 0 for p in prefixes], bool)
+        left = np.where(done, 0, np.asarray(room, np.int64) - begun)
+        fed = [[*c, *p] for c, p in zip(contexts, prefixes, strict=True)]
+        written, new = sample(self.decoder, fed, samples, left, self._stop, temperature, self.generator)
+        index = np.repeat(np.arange(len(contexts)), samples)
+        length = begun[index] + new.ravel()
+        tokens = np.full((len(index), int(length.max(initial=1))), PAD, np.uint8)
+        for row, i, own in zip(tokens, index, written.reshape(len(index), -1), strict=True):
+            row[: begun[i]] = prefixes[i]
+            row[begun[i] : begun[i] + len(own)] = own[: len(row) - begun[i]]
+        rows = Rows(
+            np.asarray(problem, np.int64)[index], tokens, length, np.zeros(len(index), bool), new.ravel()
+        )
+        rows.finished = np.array([self.world.answer(rows.solution(i)) >= 0 for i in range(len(rows))], bool)
+        return rows
+
+    def _stop(self, before: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
+        """An answer ends the solution."""
+        return (before == ANSWER) & self.ends[token]
+
+    def solve(self, problems: Sequence[Problem], samples: int, temperature: float = 1.0) -> Rows:
+        """`samples` whole solutions of every problem, sorted by problem."""
+        room = [self.world.longest(p) for p in problems]
+        return self.complete([p.prompt for p in problems], range(len(problems)), room, samples, temperature)
 
 
 def alike(lengths: Sequence[int], most: int) -> list[list[int]]:
@@ -208,15 +227,3 @@ def alike(lengths: Sequence[int], most: int) -> list[list[int]]:
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     same = [list(group) for _, group in groupby(order, key=lambda i: lengths[i])]
     return [group[i : i + most] for group in same for i in range(0, len(group), most)]
-
-
-def gather(parts: Sequence[Rows]) -> Rows:
-    """Rows of several batches as one without caches, sorted by problem, order kept within."""
-    room = max(p.tokens.shape[1] for p in parts)
-    tokens = np.concatenate([np.pad(p.tokens, ((0, 0), (0, room - p.tokens.shape[1]))) for p in parts])
-    whole = {
-        k: np.concatenate([getattr(p, k) for p in parts])
-        for k in ("problem", "length", "finished", "steps", "spent")
-    }
-    order = np.argsort(whole["problem"], kind="stable")
-    return Rows(tokens=tokens[order], **{k: v[order] for k, v in whole.items()})

@@ -78,7 +78,6 @@ def chains(
     problems: Sequence[Problem],
     lengths: Sequence[int],
     temperature=1.0,
-    rows_at_once=1024,
 ) -> list[list[Rows]]:
     """For every problem one chain of each length: attempt t sees the four before it.
 
@@ -91,31 +90,13 @@ def chains(
         alive = [c for c, n in enumerate(lengths) if n > t]
         jobs = [(c, i) for c in alive for i in range(len(problems))]
         contexts = {j: context(problems[j[1]], history.get(j, ())) for j in jobs}
-        order = sorted(jobs, key=lambda j: (len(contexts[j]), j))
-        done: dict[tuple[int, int], tuple[Rows, int]] = {}
-        for at in range(0, len(order), rows_at_once):
-            some = order[at : at + rows_at_once]
-            room = max(proposer.world.longest(problems[i]) for _, i in some)
-            rows = proposer.begin([contexts[j] for j in some], [i for _, i in some], room)
-            proposer.advance(rows, temperature, None)
-            for r, j in enumerate(some):
-                done[j] = (rows, r)
-                history.setdefault(j, []).append(rows.solution(r))
-        for c in alive:
-            steps[c].append(_rows([done[c, i] for i in range(len(problems))], len(problems)))
+        room = [proposer.world.longest(problems[i]) for _, i in jobs]
+        rows = proposer.complete([contexts[j] for j in jobs], [i for _, i in jobs], room, 1, temperature)
+        for r, j in enumerate(jobs):
+            history.setdefault(j, []).append(rows.solution(r))
+        for at, c in enumerate(alive):
+            steps[c].append(rows.select(np.arange(len(problems)) + at * len(problems)))
     return steps
-
-
-def _rows(parts: list[tuple[Rows, int]], n: int) -> Rows:
-    room = max(rows.tokens.shape[1] for rows, _ in parts)
-    tokens = np.zeros((n, room), np.uint8)
-    for row, (rows, r) in zip(tokens, parts, strict=True):
-        row[: rows.tokens.shape[1]] = rows.tokens[r]
-    whole = {
-        k: np.array([getattr(rows, k)[r] for rows, r in parts])
-        for k in ("length", "finished", "steps", "spent")
-    }
-    return Rows(problem=np.arange(n), tokens=tokens, **whole)
 
 
 def ladder(N: int) -> list[int]:

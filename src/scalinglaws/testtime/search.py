@@ -36,8 +36,11 @@ class Engine(Protocol):
     def begin(self, problems: Sequence[int], prefixes: Sequence | None = None) -> Rows:
         """One row per entry: the problem's prompt, and a solution begun before."""
 
-    def advance(self, rows: Rows, temperature: float, steps: int | None) -> None:
-        """Write so many steps (None: all) in every unfinished row, in place."""
+    def advance(self, rows: Rows, temperature: float, steps: int) -> None:
+        """Write so many steps in every unfinished row, in place."""
+
+    def complete(self, problems: Sequence[int], samples: int, temperature: float, prefixes=None) -> Rows:
+        """`samples` whole solutions of each entry, side by side; they cannot be advanced."""
 
     def score(self, rows: Rows) -> np.ndarray:
         """log P [n] of each row as it stands."""
@@ -63,6 +66,10 @@ class Models:
 
     def advance(self, rows, temperature, steps) -> None:
         self.proposer.advance(rows, temperature, steps)
+
+    def complete(self, problems, samples, temperature, prefixes=None) -> Rows:
+        contexts, room = [self.contexts[i] for i in problems], [self.longest(i) for i in problems]
+        return self.proposer.complete(contexts, problems, room, samples, temperature, prefixes)
 
     def score(self, rows) -> np.ndarray:
         return np.zeros(len(rows)) if self.verifier is None else self.verifier.score(rows, self.contexts)
@@ -116,8 +123,7 @@ def in_batches(method: Callable[..., list[Found]], engine: Engine, problems: Seq
 
 def best_of(engine: Engine, problems: Sequence[int], N: int, temperature: float = 1.0) -> list[Found]:
     """N whole solutions a problem, in parallel."""
-    rows = engine.begin(problems).select(np.repeat(np.arange(len(problems)), N))
-    engine.advance(rows, temperature, None)
+    rows = engine.complete(problems, N, temperature)
     found = {i: Found() for i in problems}
     _spend(found, rows, rows.length)
     _collect(found, rows, engine.score(rows), np.arange(len(rows)) % N)

@@ -120,9 +120,9 @@ def expand(engine: Engine, paths: dict[int, list[Node]], found, width: int, temp
 
 def finish(engine: Engine, nodes: dict[int, Node], found, temperature: float) -> None:
     """Write the rest of each prefix in one go."""
-    rows = engine.begin(list(nodes), [n.solution for n in nodes.values()])
-    before = rows.length.copy()
-    engine.advance(rows, temperature, None)
+    prefixes = [n.solution for n in nodes.values()]
+    before = engine.begin(list(nodes), prefixes).length
+    rows = engine.complete(list(nodes), 1, temperature, prefixes)
     score = engine.score(rows)
     _count(found, rows, before)
     for r in np.flatnonzero(rows.finished):
