@@ -89,7 +89,8 @@ def test_samples_of_one_context_differ_and_a_seed_repeats_them(decoder):
         decoder, contexts, 8, [10] * 5, stop, 1.0, torch.Generator().manual_seed(seed)
     )
     first, again, other = draw(0), draw(0), draw(1)
-    assert (first[0] == again[0]).all() and (first[1] == again[1]).all()
+    assert (first[0] == again[0]).all()
+    assert (first[1] == again[1]).all()
     assert (first[0] != other[0]).any()
     assert len(np.unique(first[0][0], axis=0)) > 4
 

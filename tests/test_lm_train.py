@@ -280,7 +280,8 @@ def test_the_gpu_step_computes_the_same(monkeypatch):
     ]
     for pair in (runs, [r.with_(unique_tokens=0) for r in runs]):
         plain, gathered = Trainer(pair), Trainer(pair)
-        gpu = executors.CUDA(gathered)
+        own = gathered._executor
+        gpu = executors.CUDA(gathered, own.loss, own.feed, own.hyper)
         for step in (0, 1, 63, 64, 65):
             rates = torch.tensor(optimiser.corrections([0.01, 0.02], step + 1, 0.9, 0.95))
             plain._executor.step(step, rates)
@@ -307,9 +308,9 @@ def test_micro_batches_sum_to_the_batch(monkeypatch):
     trainer = Trainer([run])
     tokens = torch.from_numpy(trainer.batches[0].batch(0))[None]
     loss, whole = trainer._executor.gradient(tokens)
-    import scalinglaws.lm.executor as executor
+    import scalinglaws.lm.batches as batches
 
-    monkeypatch.setattr(executor, "MICRO_BATCH", 5)
+    monkeypatch.setattr(batches, "MICRO_BATCH", 5)
     pieces_loss, pieces = trainer._executor.gradient(tokens)
     torch.testing.assert_close(whole, pieces, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(loss, pieces_loss)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
+import torch
 
 from ..datasets import DataError
 from .config import Run
 from .corpus import Corpus
+from .executor import CHUNK
 
 BLOCK = 1024
 """A cut corpus is made of random blocks of this many tokens, from all over the corpus."""
-CHUNK = 64
-"""Steps drawn at a time, from one counter of the generator."""
+MICRO_BATCH = 32
+"""Sequences in one backward pass on a CPU; larger batches are summed from several."""
 
 
 def generator(seed: int, counter: int) -> np.random.Generator:
@@ -34,7 +37,8 @@ class Batches:
         self._drawn: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def chunk(self, step: int) -> np.ndarray:
-        """What is drawn for the `CHUNK` steps around `step`: window starts, or an endless source's windows."""
+        """What is drawn for the `CHUNK` steps around `step`, from one counter of the generator: window starts, or an
+        endless source's windows."""
         index = step // CHUNK
         if self._drawn[0] != index:
             rng, run = generator(self.run.seed, index), self.run
@@ -52,6 +56,42 @@ class Batches:
         if self.tokens is not None:
             drawn = self.tokens[drawn[:, None] + np.arange(self.run.context + 1)]
         return drawn.astype(np.int64)
+
+
+class Streams:
+    """Batches of several runs side by side, as an executor is fed them: tokens [R, batch, context + 1]."""
+
+    def __init__(self, runs: list[Batches]):
+        self.runs = runs
+
+    def batch(self, step: int) -> tuple[torch.Tensor, ...]:
+        """Each run's own windows."""
+        return (torch.from_numpy(np.stack([b.batch(step) for b in self.runs])),)
+
+    def parts(self, batch: tuple[torch.Tensor, ...]) -> Iterator[tuple[torch.Tensor, ...]]:
+        """`MICRO_BATCH` sequences of every run at a time."""
+        return ((part,) for part in batch[0].split(MICRO_BATCH, dim=1))
+
+    def chunk(self, step: int) -> np.ndarray:
+        """Window starts [CHUNK, R, batch], or an endless source's windows."""
+        return np.stack([b.chunk(step) for b in self.runs], axis=1)
+
+    def on_device(self, device: torch.device) -> Callable[[torch.Tensor], tuple[torch.Tensor, ...]]:
+        """Each run's training tokens, one copy where runs share them; none for an endless source."""
+        copies: dict[int, torch.Tensor] = {}
+        for tokens in (b.tokens for b in self.runs):
+            if tokens is None:
+                return lambda windows: (windows,)
+            if id(tokens) not in copies:
+                kind = np.uint8 if tokens.dtype == np.uint8 else np.int32
+                copies[id(tokens)] = torch.from_numpy(np.array(tokens, kind)).to(device)
+        data = [copies[id(b.tokens)] for b in self.runs]
+        window = torch.arange(self.runs[0].run.context + 1, device=device)
+        if len(copies) == 1:
+            return lambda starts: (data[0][starts[..., None] + window].long(),)
+        return lambda starts: (
+            torch.stack([d[s[:, None] + window] for d, s in zip(data, starts, strict=True)]).long(),
+        )
 
 
 @lru_cache(maxsize=4)

@@ -46,7 +46,7 @@ def memory(run: Run) -> float:
     Nine copies of the parameters (weights, gradients, two moments, what their update and start hold for a moment)
     and, for every token of a micro-batch, 64·d_model + 8·n_head·context a layer and 12 a word of the vocabulary.
     """
-    from .loss import MICRO_BATCH
+    from .batches import MICRO_BATCH
 
     words = vocabulary(run.corpus)
     heads = run.n_head * run.context if run.architecture == "transformer" else 0
@@ -59,7 +59,7 @@ def stand_in(run: Run) -> Run:
 
     The batch shrinks first, then layers, then width: seconds a FLOP change little on the way.
     """
-    from .loss import MICRO_BATCH
+    from .batches import MICRO_BATCH
 
     while memory(run) > PRICED:
         if run.batch > 1:

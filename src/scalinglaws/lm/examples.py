@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,9 @@ import torch.nn.functional as F
 
 from ..store import read_tensors, tensor_bytes, write_whole
 from . import optimiser
+from .batches import MICRO_BATCH
 from .config import Run
+from .executor import CHUNK, executor
 from .model import Layout, Transformer
 
 PAD = 0
@@ -120,52 +122,92 @@ def answers(contexts: Sequence[Sequence[int]], targets: Sequence[Sequence[int]])
     return Examples(tokens, weight)
 
 
-def next_token_loss(model: Transformer, p: dict, batch: Examples, training: bool = True) -> torch.Tensor:
-    """Mean −log p of the weighted tokens, nats."""
-    device = p["embedding"].device
-    tokens = torch.from_numpy(batch.tokens.astype(np.int64))[None].to(device)
-    weight = torch.from_numpy(batch.weight[:, 1:]).to(device)
-    logits = model.logits(p, tokens[..., :-1], training)[0].float()
-    losses = F.cross_entropy(logits.flatten(0, 1), tokens[0, :, 1:].flatten(), reduction="none")
-    return (losses.view_as(weight) * weight).sum() / weight.sum().clamp(min=1)
+def next_token_loss(model: Transformer, p: dict, tokens: torch.Tensor, weight: torch.Tensor):
+    """Σ weight·(−log p of the token), nats, and Σ weight; tokens and weight [n, T]."""
+    logits = model.logits(p, tokens[None, :, :-1], training=True)[0].float()
+    losses = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
+    return (losses.view_as(weight[:, 1:]) * weight[:, 1:]).sum(), weight[:, 1:].sum()
+
+
+class Shuffled:
+    """Examples as an executor is fed them: each once in a new order, then again. Steps are asked for one after the other."""
+
+    def __init__(self, examples: Examples, batch: int, seed: int):
+        self.examples, self.size = examples, batch
+        self.rng = np.random.default_rng([seed, 7])
+        self.order, self.start = np.empty(0, np.int64), 0
+
+    def rows(self, step: int) -> np.ndarray:
+        """The examples [batch] of a step."""
+        at = step * self.size - self.start
+        self.order, self.start = self.order[at:], self.start + at
+        while len(self.order) < self.size:
+            self.order = np.concatenate([self.order, self.rng.permutation(len(self.examples))])
+        return self.order[: self.size]
+
+    def batch(self, step: int) -> tuple[torch.Tensor, ...]:
+        """Tokens, weight and, where there is one, label [batch, T]."""
+        found = self.examples.take(self.rows(step))
+        label = () if found.label is None else (torch.from_numpy(found.label.astype(np.float32)),)
+        tokens, weight = found.tokens.astype(np.int64), found.weight.astype(np.float32)
+        return torch.from_numpy(tokens), torch.from_numpy(weight), *label
+
+    def parts(self, batch: tuple[torch.Tensor, ...]) -> Iterator[tuple[torch.Tensor, ...]]:
+        """`MICRO_BATCH` sequences of like lengths at a time, each part cut to its longest: padding costs what tokens cost."""
+        length = (batch[0] != PAD).sum(1)
+        for some in length.argsort(stable=True).split(MICRO_BATCH):
+            yield tuple(t[some, : int(length[some].max())] for t in batch)
+
+    def chunk(self, step: int) -> np.ndarray:
+        """The examples [CHUNK, batch] of so many steps."""
+        return np.stack([self.rows(step + i).copy() for i in range(CHUNK)])
+
+    def on_device(self, device: torch.device) -> Callable[[torch.Tensor], tuple[torch.Tensor, ...]]:
+        """All examples, whole."""
+        e = self.examples
+        tokens, weight = (torch.from_numpy(x).to(device) for x in (e.tokens, e.weight.astype(np.float32)))
+        if e.label is None:
+            return lambda rows: (tokens[rows].long(), weight[rows])
+        label = torch.from_numpy(e.label.astype(np.float32)).to(device)
+        return lambda rows: (tokens[rows].long(), weight[rows], label[rows])
+
+
+@dataclass
+class _State:
+    flat: torch.Tensor
+    first: torch.Tensor
+    second: torch.Tensor
 
 
 def fit(
     flat: torch.Tensor,
     layout: Layout,
-    loss: Callable[[dict, Examples], torch.Tensor],
+    loss: Callable[..., tuple[torch.Tensor, torch.Tensor]],
     examples: Examples,
     recipe: Recipe,
-    after_step: Callable[[int, torch.Tensor, float], bool] = lambda step, flat, loss: False,
     dtype=torch.bfloat16,
 ) -> torch.Tensor:
     """Train a copy of parameters [P] on their device; examples in a new order each time round.
 
-    `after_step(steps done, flat [P], loss)` may end training by returning True. Raises
+    loss: (parameters by name, tokens, weight[, label]) → a sum and by what it is divided. Raises
     FloatingPointError when the loss stops being a number.
     """
-    flat = flat.clone()[None]
-    first, second = torch.zeros_like(flat), torch.zeros_like(flat)
-    rng = np.random.default_rng([recipe.seed, 7])
+    state = _State(flat.clone()[None], torch.zeros_like(flat)[None], torch.zeros_like(flat)[None])
+
+    def whole(flat: torch.Tensor, *batch: torch.Tensor):
+        total, weight = loss(layout.views(flat.to(dtype)), *batch)
+        return total, total[None], weight
+
+    hyper = {"beta1": 0.9, "beta2": recipe.beta2, "decay": recipe.weight_decay, "clip": 1.0}
+    work = executor(state, whole, Shuffled(examples, recipe.batch, recipe.seed), hyper)
     torch.manual_seed(recipe.seed)
-    order = np.empty(0, np.int64)
     for step in range(recipe.steps):
-        while len(order) < recipe.batch:
-            order = np.concatenate([order, rng.permutation(len(examples))])
-        chosen, order = order[: recipe.batch], order[recipe.batch :]
-        leaf = flat.detach().requires_grad_()
-        value = loss(layout.views(leaf.to(dtype)), examples.take(chosen))
-        (gradient,) = torch.autograd.grad(value, leaf)
         rates = optimiser.corrections([recipe.rate(step)], step + 1, 0.9, recipe.beta2)
-        optimiser.adamw(
-            flat, gradient, first, second, torch.tensor(rates, device=flat.device),
-            beta1=0.9, beta2=recipe.beta2, decay=recipe.weight_decay, clip=1.0,
-        )  # fmt: skip
-        if not math.isfinite(value.item()):
-            raise FloatingPointError(f"the loss is {value.item()} at step {step}: lower the learning rate")
-        if after_step(step + 1, flat[0], value.item()):
-            break
-    return flat[0].detach()
+        work.step(step, torch.tensor(rates))
+        looked = (step + 1) % CHUNK == 0 or step + 1 == recipe.steps  # seldom: a GPU would wait for it
+        if looked and not math.isfinite(mean := float(work.take_losses()) / (step % CHUNK + 1)):
+            raise FloatingPointError(f"the loss is {mean} by step {step + 1}: lower the learning rate")
+    return state.flat[0].detach()
 
 
 def save(path: Path, tensors: dict[str, torch.Tensor], about: dict) -> None:

@@ -7,11 +7,10 @@ from functools import cache
 import torch
 
 from .config import Run
+from .executor import Loss
 from .lstm import LSTM
 from .model import Transformer, token_losses
 
-MICRO_BATCH = 32
-"""Sequences in one backward pass on a CPU; larger batches are summed from several."""
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -64,3 +63,14 @@ def loss_key(run: Run, vocabulary: int, compiled: bool, device: str) -> tuple:
         compiled,
         device,
     )
+
+
+def stream_loss(run: Run, vocabulary: int, scored_from: int, compiled: bool, device: str) -> Loss:
+    """The loss of streams as an executor takes it: minimised over all positions, reported over those that count."""
+    by_position = loss_function(*loss_key(run, vocabulary, compiled, device))
+
+    def loss(flat: torch.Tensor, tokens: torch.Tensor):
+        losses, rows = by_position(flat, tokens), tokens.shape[1]
+        return losses.mean(1).sum() * rows, losses[:, scored_from:].mean(1) * rows, rows
+
+    return loss

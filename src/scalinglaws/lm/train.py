@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from . import optimiser, schedule
-from .batches import Batches
+from .batches import Batches, Streams
 from .config import ConfigError, Run
 from .corpus import open_corpus, same_tokens
-from .executor import CPU, CUDA
-from .loss import build_model
+from .executor import executor
+from .loss import build_model, stream_loss
 from .model import token_losses
 from .noise import noise_scale
 
@@ -72,7 +72,10 @@ class Trainer:
         self.seconds = 0.0
         self._ends = set(_bucket_ends(self.run.steps))
         self._evaluations = {self.run.step_of(t) for t in self.run.evaluate_at}
-        self._executor = (CUDA if self.device.type == "cuda" else CPU)(self)
+        run, corpus = self.run, self.corpus
+        hyper = {"beta1": run.beta1, "beta2": run.beta2, "decay": run.weight_decay, "clip": run.clip}
+        loss = stream_loss(run, corpus.vocabulary, corpus.scored_from, compiled, str(self.device))
+        self._executor = executor(self, loss, Streams(self.batches), hyper)
 
     # -- one step ------------------------------------------------------------------------
 

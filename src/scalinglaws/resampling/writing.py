@@ -7,6 +7,7 @@ one place of an input and of its output together, so that a model compares them 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -99,7 +100,7 @@ def train(size: Size, recipe: Recipe, data: Examples, device: str = "cpu") -> to
     """Parameters [P] of a model that writes programs, trained on the device, on the CPU."""
     model = size.transformer(VOCABULARY, device)
     start = model.initial(recipe.seed).to(device)
-    return fit(start, model.layout, lambda p, b: next_token_loss(model, p, b), data, recipe).cpu()
+    return fit(start, model.layout, partial(next_token_loss, model), data, recipe).cpu()
 
 
 class Writer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -44,9 +45,7 @@ def train(
         rng = np.random.default_rng([recipe.seed, 1])
         examples = demonstrations(world, recipe.steps * recipe.batch, rng, answer_only)
     flat = model.initial(recipe.seed) if start is None else start
-    return fit(
-        flat.to(device), model.layout, lambda p, b: next_token_loss(model, p, b), examples, recipe
-    ).cpu()
+    return fit(flat.to(device), model.layout, partial(next_token_loss, model), examples, recipe).cpu()
 
 
 @dataclass

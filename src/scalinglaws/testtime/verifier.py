@@ -73,7 +73,7 @@ class Verifier:
         each = opinion.gather(-1, tokens[:, 1:, None])[..., 0] * judged[:, 1:]
         return value + F.pad(each, (1, 0)).cumsum(1)
 
-    def train(self, proposer: torch.Tensor, examples: Examples, recipe: Recipe, after_step=None) -> Verifier:
+    def train(self, proposer: torch.Tensor, examples: Examples, recipe: Recipe) -> Verifier:
         """Minimise Σ weight·BCE(label, P) over positions; returns itself, trained.
 
         `weight` of the examples is 1 where a label stands, and −1 at other tokens of the solution.
@@ -82,19 +82,15 @@ class Verifier:
         self.model = self.size.transformer(len(self.world.tokens), self.device)
         self.model.dropout = recipe.dropout
 
-        def loss(p: dict, batch: Examples) -> torch.Tensor:
+        def loss(p: dict, tokens: torch.Tensor, weight: torch.Tensor, label: torch.Tensor):
             one = {k: v[0] for k, v in p.items()}
-            tokens = self._send(batch.tokens.astype(np.int64))
             hidden = self.model.hidden(p, tokens[None], training=True)[0].view(*tokens.shape, -1)
-            weight = self._send(batch.weight)
             log_p = self.log_probability(one, hidden, tokens, weight != 0)
-            label = self._send(batch.label)
             both = label * log_p + (1 - label) * log_complement(log_p)
             counted = weight.clamp(min=0)
-            return -(both * counted).sum() / counted.sum().clamp(min=1)
+            return -(both * counted).sum(), counted.sum()
 
-        extra = {} if after_step is None else {"after_step": after_step}
-        self.flat = fit(self.start(proposer), self.layout, loss, examples, recipe, **extra)
+        self.flat = fit(self.start(proposer), self.layout, loss, examples, recipe)
         self.model.dropout = 0.0
         self._ready()
         return self
