@@ -53,21 +53,21 @@ def content(folder):
 @pytest.fixture
 def house(tmp_path, monkeypatch):
     """A root with the plans and stored tables of the studies, where a written file would be seen."""
-    for name in ("data/testtime", "data/resampling", "data/runs"):
+    for name in ("data/testtime", "data/resampling", "data/runs", "data/studies"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "data" / "registry.toml").write_text((root() / "data" / "registry.toml").read_text())
     for room in ("testtime", "resampling"):
-        for name in ("study.yaml", "pieces-cpu.parquet"):
-            (tmp_path / "data" / room / name).write_bytes((root() / "data" / room / name).read_bytes())
+        for name in (f"studies/{room}.yaml", f"{room}/pieces-cpu.parquet"):
+            (tmp_path / "data" / name).write_bytes((root() / "data" / name).read_bytes())
     monkeypatch.setenv("SCALINGLAWS_ROOT", str(tmp_path))
     return tmp_path
 
 
-@pytest.mark.parametrize("room", ["testtime", "resample"])
+@pytest.mark.parametrize("room", ["testtime", "resampling"])
 @pytest.mark.parametrize("profile", ["smoke", "cpu"])
 def test_a_dry_study_prints_its_price_and_writes_nothing(house, capsys, room, profile):
     before = content(house)
-    assert cli.main([room, "--study", profile, "--dry-run"]) == 0
+    assert cli.main(["study", room, "--profile", profile, "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert "jobs" in out
     assert ("never measured" in out) == (profile == "smoke")

@@ -27,18 +27,23 @@ from test_testtime_study import TINY
 TRIALS = int(os.environ.get("SCALINGLAWS_KILLS", 2))
 NOT_RESULTS = ["seconds", "code", "commit", "date", "processor", "gpu", "torch"]
 RESAMPLING = {
-    "smoke": {
-        "tasks": {"seen": {1: 3}, "unseen": {2: 2}, "deep": {3: 2}, "held out": {2: 1}},
-        "training": {"depths": [0.7, 0.3], "examples": 4096},
-        "samples": 30,
-        "temperature": 0.8,
-        "seeds": [0, 1],
-        "shown": ["a"],
-        "models": {
-            name: {"shape": [1, width, 1], "examples": 4096, "learning_rate": 0.01, "batch": 64}
-            for name, width in (("a", 16), ("b", 24))
-        },
-    }
+    "question": "tiny?",
+    "made_by": "scalinglaws.resampling.pipeline",
+    "tables": ["counts", "programs"],
+    "profiles": {
+        "smoke": {
+            "tasks": {"seen": {1: 3}, "unseen": {2: 2}, "deep": {3: 2}, "held out": {2: 1}},
+            "training": {"depths": [0.7, 0.3], "examples": 4096},
+            "samples": 30,
+            "temperature": 0.8,
+            "seeds": [0, 1],
+            "shown": ["a"],
+            "models": {
+                name: {"shape": [1, width, 1], "examples": 4096, "learning_rate": 0.01, "batch": 64}
+                for name, width in (("a", 16), ("b", 24))
+            },
+        }
+    },
 }
 pytestmark = [
     pytest.mark.long,
@@ -108,7 +113,7 @@ def disturb(how: str, base: Path, after: float, *arguments: str, whole_group: bo
 
 def study_house(folder: Path, room: str, plan: str) -> Path:
     """A root that holds nothing but a small plan."""
-    path = folder / "data" / ("studies/endure.yaml" if room == "runs" else f"{room}/study.yaml")
+    path = folder / "data" / "studies" / f"{'endure' if room == 'runs' else room}.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(plan)
     shutil.copy(root() / "data" / "registry.toml", folder / "data")
@@ -125,11 +130,11 @@ def finished(base: Path) -> dict[Path, int]:
 
 STUDIES = {
     "runs": ("runs", ENDURE, ("study", "endure", "--workers", "2")),
-    "testtime": ("testtime", TINY, ("testtime", "--study", "smoke", "--workers", "2")),
+    "testtime": ("testtime", TINY, ("study", "testtime", "--profile", "smoke", "--workers", "2")),
     "resample": (
         "resampling",
         yaml.safe_dump(RESAMPLING),
-        ("resample", "--study", "smoke", "--workers", "2"),
+        ("study", "resampling", "--profile", "smoke", "--workers", "2"),
     ),
 }
 

@@ -5,10 +5,9 @@ import pytest
 import yaml
 
 from scalinglaws.lm.store import StoreError
-from scalinglaws.resampling import demonstration, language, plan, study, tasks, writing
+from scalinglaws.resampling import demonstration, language, pipeline, plan, study, tasks, writing
 from scalinglaws.resampling.language import parse
-from scalinglaws.studies.artefacts import ArtefactStore
-from scalinglaws.testtime import plan as plans
+from scalinglaws.studies import study as studies
 from test_resampling_language import plain
 
 MIX = tasks.Mix(seen=((1, 3),), unseen=((2, 3),), deep=((3, 2),), held_out=((2, 2),))
@@ -78,16 +77,23 @@ def small(tmp_path, monkeypatch):
     }
 
     def write(**changes):
-        path = tmp_path / "study.yaml"
-        path.write_text(yaml.safe_dump({"tiny": {**entry, **changes}}))
-        monkeypatch.setattr(plans, "data_file", lambda *parts: path)
+        (tmp_path / "data" / "studies").mkdir(parents=True, exist_ok=True)
+        head = {
+            "question": "?",
+            "made_by": "scalinglaws.resampling.pipeline",
+            "tables": ["counts", "programs"],
+        }
+        (tmp_path / "data" / "registry.toml").touch()
+        file = tmp_path / "data" / "studies" / "resampling.yaml"
+        file.write_text(yaml.safe_dump(head | {"profiles": {"tiny": {**entry, **changes}}}))
+        monkeypatch.setenv("SCALINGLAWS_ROOT", str(tmp_path))
 
     write()
     return write
 
 
 def test_the_study_runs_and_goes_on(small, tmp_path):
-    artefacts = study.work("tiny", tmp_path / "artefacts", say=lambda text: None)
+    artefacts = studies.work("resampling", "tiny", tmp_path / "artefacts", say=lambda text: None)
     counts = artefacts.whole("counts")
     assert len(counts) == 2 * 8
     assert (counts["n"] == 8).all()
@@ -97,14 +103,14 @@ def test_the_study_runs_and_goes_on(small, tmp_path):
     made = {p: p.stat().st_mtime_ns for p in (tmp_path / "artefacts").rglob("*.parquet")}
     lost = next(p for p in made if p.parent.name == "counts")
     lost.unlink()
-    again = study.work("tiny", tmp_path / "artefacts", say=lambda text: None)
+    again = studies.work("resampling", "tiny", tmp_path / "artefacts", say=lambda text: None)
     assert again.whole("counts").equals(counts)
     assert all(p.stat().st_mtime_ns == t for p, t in made.items() if p != lost)
     assert {"commit", "date", "processor", "seconds"} <= set(again.notes().columns)
 
 
 def test_training_examples_show_nothing_that_is_kept_out(small, tmp_path):
-    s = study.Study(plan.load("tiny"), 0, ArtefactStore("tiny", tmp_path, study.ROOM, study.KINDS))
+    s = study.Study(plan.load("tiny"), 0, studies.load("resampling", "tiny").store(tmp_path))
     data = s.data()
     shown = []
     for row, weight in zip(data.tokens, data.weight, strict=True):
@@ -122,25 +128,25 @@ def test_training_examples_show_nothing_that_is_kept_out(small, tmp_path):
          "model a: unknown field 'sped'"),
         ({"models": {"a": {"shape": [1, 16, 1]}}}, "'examples' is missing"),
         ({"shown": ["c"]}, "shown names no model 'c'"),
-        ({"tasks": {"seen": {1: 1}}}, "study.yaml, tiny: "),
+        ({"tasks": {"seen": {1: 1}}}, "resampling.yaml: "),
     ],
 )  # fmt: skip
 def test_a_broken_plan_is_told_in_one_line(small, changes, message):
     small(**changes)
-    with pytest.raises(plan.PlanError, match=message) as caught:
+    with pytest.raises(plan.StudyError, match=message) as caught:
         plan.load("tiny")
     assert "\n" not in str(caught.value)
 
 
 def test_published_models_write_what_the_trained_ones_do(small, tmp_path, monkeypatch):
-    study.work("tiny", tmp_path / "artefacts", say=lambda text: None)
+    studies.work("resampling", "tiny", tmp_path / "artefacts", say=lambda text: None)
     (tmp_path / "data" / "resampling").mkdir(parents=True)
     monkeypatch.setattr(demonstration, "root", lambda: tmp_path)
     monkeypatch.setattr(demonstration, "data_file", lambda *parts: tmp_path.joinpath("data", *parts))
     with pytest.raises(StoreError, match="no models data/resampling"):
         demonstration.writers("tiny")
     demonstration.publish("tiny", tmp_path / "artefacts")
-    artefacts = ArtefactStore("tiny", tmp_path / "artefacts", study.ROOM, study.KINDS)
+    artefacts = studies.load("resampling", "tiny").store(tmp_path / "artefacts")
     s = study.Study(plan.load("tiny"), 0, artefacts)
     name, stored = demonstration.writers("tiny").popitem()
     assert name == "a"
@@ -150,7 +156,7 @@ def test_published_models_write_what_the_trained_ones_do(small, tmp_path, monkey
 
 
 def test_a_missing_profile_is_told(small):
-    with pytest.raises(plan.PlanError, match="no profile 'cpu'; there are tiny"):
+    with pytest.raises(plan.StudyError, match="no profile 'cpu'; it has: tiny"):
         plan.load("cpu")
 
 
@@ -161,20 +167,19 @@ def test_committed_plans_load():
         assert len(found.models) >= 3
 
 
-def test_the_command_runs_the_study_and_tells_what_is_wrong(monkeypatch, capsys):
-    from scalinglaws.__main__ import main
-
-    asked = []
-    monkeypatch.setattr(study, "run", lambda *arguments: asked.append(arguments))
-    monkeypatch.setattr(demonstration, "publish", lambda profile: asked.append(profile))
-    assert main(["resample", "--study", "smoke", "--workers", "3"]) == 0
-    assert asked == [("smoke", 3), "smoke"]
-    assert main(["resample", "--study", "smoke", "--workers", "0"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-    def broken(*arguments):
-        raise plan.PlanError("study.yaml, cpu: 'models' is missing")
-
-    monkeypatch.setattr(study, "run", broken)
-    assert main(["resample", "--study", "cpu"]) == 2
-    assert "'models' is missing" in capsys.readouterr().err
+def test_examples_are_made_in_parts_and_are_the_same_for_every_size(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "PART", 200)
+    store = studies.load("resampling", "tiny").store(tmp_path)
+    s = study.Study(plan.load("tiny"), 0, store)
+    assert s.parts == 3
+    assert [j.name for j in pipeline.jobs(studies.load("resampling", "tiny").sizes, store)][:3] == [
+        "data 0 0",
+        "data 0 1",
+        "data 0 2",
+    ]
+    whole, some = s.data(), s.data(256)
+    assert len(whole) == 512
+    assert (some.tokens == whole.tokens[:256, : some.tokens.shape[1]]).all()
+    assert (some.weight == whole.weight[:256, : some.tokens.shape[1]]).all()
+    assert len(np.unique(whole.tokens, axis=0)) > 500  # no part repeats another
+    assert len(list((tmp_path / "data").glob("*.pickle"))) == 3

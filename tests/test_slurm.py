@@ -146,6 +146,31 @@ def test_a_study_of_artefacts_is_made_by_an_array_as_it_is_locally(slurm, tmp_pa
         pd.testing.assert_frame_equal(tables["slurm"][name], table)
 
 
+def test_every_study_is_made_at_smoke_size(slurm, tmp_path):
+    """Whatever stands in data/studies: submitted, made by two tasks, packed."""
+    from scalinglaws.paths import root
+    from scalinglaws.studies import study as studies
+
+    (tmp_path / "data").mkdir()
+    shutil.copytree(root() / "data" / "studies", tmp_path / "data" / "studies")
+    for name in ("registry.toml", "corpora.toml"):
+        shutil.copy(root() / "data" / name, tmp_path / "data")
+    env = environment(slurm) | {"SCALINGLAWS_ROOT": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    for name in studies.names():
+        command = [sys.executable, "-m", "scalinglaws", "study", name, "--profile", "smoke", "--on", "slurm"]
+        done = subprocess.run(
+            [*command, "--tasks", "2", "--minutes", "10"], capture_output=True, text=True, cwd=tmp_path, env=env, timeout=400
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "submitted job array" in done.stdout
+        of_runs = studies.of_runs(studies.read(name)[1])
+        kinds = () if of_runs else studies.load(name, "smoke").tables
+        for table in (
+            [f"runs/{name}-smoke.parquet"] if of_runs else [f"{name}/{k}-smoke.parquet" for k in kinds]
+        ):
+            assert len(pd.read_parquet(tmp_path / "data" / table)) > 1, table
+
+
 def test_options_of_sbatch_are_handed_on(slurm, study, tmp_path):
     """An account that does not exist is Slurm's to refuse, in one line; a partition that does not exist as well."""
     done = subprocess.run(

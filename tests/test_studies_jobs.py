@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from scalinglaws import __main__ as cli
+from scalinglaws.paths import root
 from scalinglaws.store import StoreError
 from scalinglaws.studies import jobs
 from scalinglaws.studies.artefacts import ArtefactStore
@@ -57,7 +60,7 @@ def test_workers_end_with_their_parent(tmp_path):
 
 @pytest.fixture
 def store(tmp_path):
-    return ArtefactStore("cpu", tmp_path)
+    return ArtefactStore("cpu", tmp_path, "toy", ())
 
 
 def test_a_job_that_fails_is_tried_once_more_after_the_others(store):
@@ -105,6 +108,59 @@ def test_nothing_is_tried_again_where_nothing_can_be_stored(store):
     with pytest.raises(StoreError, match="cannot write"):
         jobs.work_off([jobs.Job("full", full)], store)
     assert tried == [1]
+
+
+def written_in_contributing(folder):
+    """The study that CONTRIBUTING.md shows, as files."""
+    text = (root() / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for language, name in (("yaml", "darts.yaml"), ("python", "darts.py")):
+        (block,) = re.findall(rf"```{language}\n# {name}\n(.*?)```", text, re.S)
+        (folder / name).write_text(block)
+
+
+def test_the_study_shown_to_contributors_is_made_priced_and_gone_on_with(tmp_path, monkeypatch, capsys):
+    """One YAML file and one function; a change of the function makes everything anew."""
+    written_in_contributing(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "registry.toml").touch()
+    monkeypatch.setenv("SCALINGLAWS_ROOT", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    command = ["study", str(tmp_path / "darts.yaml"), "--profile", "smoke"]
+    assert cli.main([*command, "--dry-run"]) == 0
+    assert "smoke: 2 jobs, never measured here; 0 artefacts" in capsys.readouterr().out
+    assert not (tmp_path / "_build").exists()
+    assert cli.main([*command, "--workers", "1"]) == 0
+    table = pd.read_parquet(tmp_path / "data" / "darts" / "estimates-smoke.parquet")
+    assert table["n"].tolist() == [100, 1000] or table["n"].tolist() == [1000, 100]
+    assert table["pi"].between(2.5, 3.8).all()
+    made = {p: p.stat().st_mtime_ns for p in (tmp_path / "_build").rglob("*.parquet")}
+    assert len(made) == 2
+    assert cli.main([*command, "--workers", "1"]) == 0
+    assert {p: p.stat().st_mtime_ns for p in made} == made
+    (tmp_path / "darts.py").write_text((tmp_path / "darts.py").read_text() + "# another line")
+    assert cli.main([*command, "--workers", "1"]) == 0
+    assert len([*(tmp_path / "_build").rglob("*.parquet")]) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("made_by: darts ", "made_by: nosuch "), "darts.yaml: made_by: nosuch: No module named 'nosuch'"),
+        (("tables: [estimates]", "tables: estimates"), "darts.yaml: tables must be a list of names"),
+        (("tables:", "table:"), "darts.yaml: unknown key 'table'; did you mean 'tables'?"),
+        (("smoke:", "smok:"), "darts.yaml: no profile 'smoke'; it has: smok, cpu"),
+        (("made_by: darts ", "made_by: 3 "), "darts.yaml: made_by must name the module"),
+        (("profiles:", "profiles: [}"), "darts.yaml, line"),
+    ],
+)
+def test_a_study_file_that_says_too_little_is_one_line(tmp_path, capsys, change, message):
+    written_in_contributing(tmp_path)
+    path = tmp_path / "darts.yaml"
+    path.write_text(path.read_text().replace(*change))
+    assert cli.main(["study", str(path), "--profile", "smoke"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
 def test_all_studies_are_listed_and_priced_by_one_command(capsys):

@@ -224,7 +224,7 @@ def test_a_run_is_stored_problem_by_problem_and_goes_on(tmp_path):
     assert said[0].startswith("problem 2")
     assert list(table["problem"]) == [0, 1]
     stored = pd.read_parquet(tmp_path / "searches-open.parquet")
-    ours = packed("searches", "cpu")
+    ours = packed("searches", "cpu", "testtime")
     assert list(stored.columns) == list(ours.columns)
 
 

@@ -13,34 +13,40 @@ import pandas as pd
 import pytest
 
 from scalinglaws.paths import root
-from scalinglaws.studies.artefacts import KINDS, ArtefactStore, packed
+from scalinglaws.studies import study as studies
+from scalinglaws.studies.artefacts import ArtefactStore, packed
 from scalinglaws.testtime import demonstration, pipeline, plan, readout, search, select, study
 from scalinglaws.testtime.worlds import worlds
 
+KINDS = ("samples", "scores", "searches", "chains", "verifiers")
 TINY = """
-smoke:
-  chain:
-    problems: 16
-    samples: 16
-    difficulty: 32
-    proposers:
-      base: {shape: [1, 16, 1], steps: 60, batch: 32, learning_rate: .02, warmup: 5, seeds: [0, 1]}
-      large: {shape: [1, 32, 1], steps: 60, batch: 32, learning_rate: .01, warmup: 5, seeds: [0]}
-      answer: {shape: [1, 16, 1], steps: 20, learning_rate: .02, seeds: [0]}
-    labels: {questions: 24, samples: 4, rollouts: 2, judge: mc}
-    verifiers:
-      mc: {head: factored, labels: rollout, steps: 5, batch: 16}
-      plain: {head: plain, labels: exact, steps: 5, batch: 16, flip: .1, solutions: 40, seeds: [0]}
-    searches:
-      - {method: beam, verifiers: [mc], budgets: [4, 16]}
-      - {method: dvts, verifiers: [plain], budgets: [4], seeds: [0]}
-    revision:
-      questions: 12
-      samples: 8
-      each: 2
-      verifier: mc
-      recipe: {steps: 5, batch: 8}
-      chains: [[0.0, 6, [0, 1]]]
+question: a tiny study
+made_by: scalinglaws.testtime.pipeline
+tables: [samples, scores, searches, chains, verifiers]
+profiles:
+  smoke:
+    chain:
+      problems: 16
+      samples: 16
+      difficulty: 32
+      proposers:
+        base: {shape: [1, 16, 1], steps: 60, batch: 32, learning_rate: .02, warmup: 5, seeds: [0, 1]}
+        large: {shape: [1, 32, 1], steps: 60, batch: 32, learning_rate: .01, warmup: 5, seeds: [0]}
+        answer: {shape: [1, 16, 1], steps: 20, learning_rate: .02, seeds: [0]}
+      labels: {questions: 24, samples: 4, rollouts: 2, judge: mc}
+      verifiers:
+        mc: {head: factored, labels: rollout, steps: 5, batch: 16}
+        plain: {head: plain, labels: exact, steps: 5, batch: 16, flip: .1, solutions: 40, seeds: [0]}
+      searches:
+        - {method: beam, verifiers: [mc], budgets: [4, 16]}
+        - {method: dvts, verifiers: [plain], budgets: [4], seeds: [0]}
+      revision:
+        questions: 12
+        samples: 8
+        each: 2
+        verifier: mc
+        recipe: {steps: 5, batch: 8}
+        chains: [[0.0, 6, [0, 1]]]
 """
 
 
@@ -48,9 +54,9 @@ smoke:
 def house(tmp_path_factory):
     """A root that holds nothing but the tiny plan."""
     folder = tmp_path_factory.mktemp("house")
-    (folder / "data" / "testtime").mkdir(parents=True)
+    (folder / "data" / "studies").mkdir(parents=True)
     (folder / "data" / "registry.toml").write_text((root() / "data" / "registry.toml").read_text())
-    (folder / "data" / "testtime" / "study.yaml").write_text(TINY)
+    (folder / "data" / "studies" / "testtime.yaml").write_text(TINY)
     return folder
 
 
@@ -149,7 +155,7 @@ def test_means_by_bin():
 def command(house, *arguments):
     env = {**os.environ, "SCALINGLAWS_ROOT": str(house), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "scalinglaws", "testtime", *arguments],
+        [sys.executable, "-m", "scalinglaws", "study", *arguments],
         env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 
@@ -157,10 +163,10 @@ def command(house, *arguments):
 @pytest.mark.long
 def test_a_killed_study_keeps_what_was_finished(house, tmp_path, monkeypatch):
     """Killed with everything it started; the same command goes on, packs, and the book can read the tables."""
-    (tmp_path / "data" / "testtime").mkdir(parents=True)
-    for name in ("registry.toml", "testtime/study.yaml"):
+    (tmp_path / "data" / "studies").mkdir(parents=True)
+    for name in ("registry.toml", "studies/testtime.yaml"):
         (tmp_path / "data" / name).write_text((house / "data" / name).read_text())
-    process = command(tmp_path, "--study", "smoke", "--workers", "2")
+    process = command(tmp_path, "testtime", "--profile", "smoke", "--workers", "2")
     artefacts = tmp_path / "_build" / "testtime" / "smoke"
     deadline = time.monotonic() + 120
     while len(done := [*artefacts.glob("*/*.pickle"), *artefacts.glob("*/*.parquet")]) < 3:
@@ -170,20 +176,21 @@ def test_a_killed_study_keeps_what_was_finished(house, tmp_path, monkeypatch):
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     finished = {p: p.stat().st_mtime_ns for p in done}
-    again = command(tmp_path, "--study", "smoke", "--workers", "2")
+    again = command(tmp_path, "testtime", "--profile", "smoke", "--workers", "2")
     out, error = again.communicate(timeout=240)
     assert again.returncode == 0, out + error
     assert {p: p.stat().st_mtime_ns for p in done} == finished
     monkeypatch.setenv("SCALINGLAWS_ROOT", str(tmp_path))
-    assert len(packed("searches", "smoke")) == 16 * 5
+    assert len(packed("searches", "smoke", "testtime")) == 16 * 5
     assert (tmp_path / "data" / "testtime" / "models-smoke.safetensors").is_file()
-    with pytest.raises(Exception, match="testtime --study cpu"):
-        packed("searches", "cpu")
+    with pytest.raises(Exception, match="study testtime --profile cpu"):
+        packed("searches", "cpu", "testtime")
 
 
 def test_published_models_write_what_the_trained_ones_do(tables, house, monkeypatch):
     """Half precision costs nothing that greedy decoding or a ranking would notice here."""
     monkeypatch.setenv("SCALINGLAWS_ROOT", str(house))
+    (house / "data" / "testtime").mkdir(exist_ok=True)
     demonstration.publish("smoke").rename(house / "data" / "testtime" / "models-cpu.safetensors")
     trained, stored = demonstration.models("smoke"), demonstration.models("cpu")
     problems = study.test_problems("chain", 16)
@@ -202,19 +209,20 @@ def test_published_models_write_what_the_trained_ones_do(tables, house, monkeypa
 
 
 def test_a_broken_plan_is_one_line(house, tmp_path):
-    (tmp_path / "data" / "testtime").mkdir(parents=True)
+    (tmp_path / "data" / "studies").mkdir(parents=True)
     (tmp_path / "data" / "registry.toml").write_text("")
-    (tmp_path / "data" / "testtime" / "study.yaml").write_text(TINY.replace("head: plain", "head: round"))
-    process = command(tmp_path, "--study", "smoke", "--workers", "1")
+    (tmp_path / "data" / "studies" / "testtime.yaml").write_text(TINY.replace("head: plain", "head: round"))
+    process = command(tmp_path, "testtime", "--profile", "smoke", "--workers", "1")
     _, error = process.communicate(timeout=120)
     assert process.returncode == 2
-    assert error.splitlines()[-1].startswith("scalinglaws testtime: error: study.yaml, chain, verifier plain")
+    assert error.splitlines()[-1].startswith("scalinglaws study: error: testtime.yaml, chain, verifier plain")
 
 
 def test_plans_can_be_cut_to_a_world_and_seed(house, monkeypatch):
     monkeypatch.setenv("SCALINGLAWS_ROOT", str(house))
     assert set(plan.load("smoke")) == {"chain"}
-    names = [j.name for j in pipeline.jobs("smoke", ArtefactStore("smoke"), seeds=[1])]
+    tiny = studies.load("testtime", "smoke")
+    names = [j.name for j in pipeline.jobs(tiny.sizes, tiny.store(), seeds=[1])]
     assert names
     assert all(n.startswith("chain 1 ") for n in names)
-    assert not pipeline.jobs("smoke", ArtefactStore("smoke"), worlds=["shortest_path"])
+    assert not pipeline.jobs(tiny.sizes, tiny.store(), worlds=["shortest_path"])

@@ -1,4 +1,4 @@
-"""`scalinglaws resample`: resampling with imperfect tests, by open code models or as the book's own study."""
+"""`scalinglaws resample`: resampling with imperfect tests, by open code models."""
 
 from __future__ import annotations
 
@@ -17,17 +17,15 @@ def register(commands) -> None:
     """Add the subcommand."""
     p = commands.add_parser(
         "resample",
-        help="resampling with imperfect tests: open code models, or the book's own study",
+        help="resampling with imperfect tests: open code models",
         description="Sample programs from an open model, judge them in a sandbox by base and plus tests, and count "
-        "what passes; or, with --study, train and sample the book's ladder of small models. What is finished is "
-        "kept, and the same command goes on; with more --samples it draws what is missing.",
+        "what passes. What is finished is kept, and the same command goes on; with more --samples it draws what is "
+        "missing. The book's own study: `scalinglaws study resampling`.",
     )
-    what = p.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--study", choices=("smoke", "cpu", "gpu"), help="the study of data/resampling/study.yaml"
+    p.add_argument(
+        "--model", required=True, metavar="ID", help="a model of the Hugging Face hub, or a folder"
     )
-    what.add_argument("--model", metavar="ID", help="a model of the Hugging Face hub, or a folder")
-    p.add_argument("--tasks", choices=tuple(SAMPLES), help="with --model: the tasks")
+    p.add_argument("--tasks", required=True, choices=tuple(SAMPLES), help="the tasks")
     p.add_argument("--samples", type=int, metavar="N", help="samples a task (default: 200; mbppplus: 50)")
     p.add_argument(
         "--temperature", type=float, default=0.8, help="0 is greedy, one sample a task (default: 0.8)"
@@ -63,30 +61,8 @@ def run(options) -> int:
         raise UserError(f"--timeout must be above 0, got {options.timeout:g}")
     if not options.temperature and (options.samples or 1) > 1:
         raise UserError("--temperature 0 is greedy, every sample the same: leave --samples out, or give 1")
-    if options.model is not None and options.tasks is None:
-        raise UserError(f"--model needs --tasks {' or '.join(SAMPLES)}")
-    if options.study and options.tasks is not None:
-        raise UserError("--tasks goes with --model; --study has tasks of its own")
     need_torch()
-    return _study(options) if options.study else _sample(options)
-
-
-def _study(options) -> int:
-    from ..lm.store import StoreError
-    from ..resampling import demonstration, plan, study
-    from ..studies import jobs
-    from ..studies.artefacts import ArtefactStore
-
-    try:
-        if options.dry_run:
-            artefacts = ArtefactStore(options.study, room=study.ROOM)
-            print(jobs.price(study.jobs(options.study, artefacts), artefacts))
-            return 0
-        study.run(options.study, options.workers)
-        demonstration.publish(options.study)
-    except (plan.PlanError, StoreError, RuntimeError) as error:
-        raise UserError(str(error)) from None
-    return 0
+    return _sample(options)
 
 
 def _sample(options) -> int:

@@ -67,16 +67,24 @@ def run(options) -> int:
     check_counts(options)
     try:
         if options.study is None:
-            return _list(studies)
+            return list_all()
         return _sweep(options, studies.load(options.study, options.profile), device)
     except (studies.StudyError, StoreError, DataError) as error:
         raise UserError(str(error)) from None
 
 
-def _list(studies) -> int:
+def list_all() -> int:
+    """Print every study, what it makes and what it asks."""
+    from ..lm import study as runs
+    from ..studies import study as studies
+
     for name in studies.names():
-        loaded = studies.load(name)
-        print(f"{name:<14} {len(loaded.runs):>4} runs  {loaded.question}")
+        if studies.of_runs(studies.read(name)[1]):
+            loaded = runs.load(name)
+            print(f"{name:<14} {len(loaded.runs):>4} runs  {loaded.question}")
+        else:
+            study = studies.load(name)
+            print(f"{name:<14} {len(study.jobs(study.store())):>4} jobs  {study.question}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`scalinglaws testtime`: search with open language models, or run the book's own study."""
+"""`scalinglaws testtime`: search with open language models."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def register(commands) -> None:
     """Add the subcommand."""
     p = commands.add_parser(
         "testtime",
-        help="test-time search with an open model and verifier, or the book's own study",
-        description="Search with a language model and a process verifier over a data set, one stored result a problem; "
-        "or, with --study, train and search what the stored study still lacks.",
+        help="test-time search with an open model and verifier",
+        description="Search with a language model and a process verifier over a data set, one stored result a problem. "
+        "The book's own study: `scalinglaws study testtime`.",
     )
-    what = p.add_mutually_exclusive_group(required=True)
-    what.add_argument("--model", metavar="ID", help="a model of the Hugging Face hub, or a folder")
-    what.add_argument("--study", choices=("smoke", "cpu"), help="the study of data/testtime/study.yaml")
+    p.add_argument(
+        "--model", required=True, metavar="ID", help="a model of the Hugging Face hub, or a folder"
+    )
     p.add_argument("--prm", metavar="ID", help="a process verifier; without one answers are voted")
     p.add_argument("--temperature", type=float, default=1.0, metavar="T", help="0 is greedy (default: 1)")
     p.add_argument("--prm-family", choices=("rlhflow", "math-shepherd"), help="how the verifier is asked")
@@ -33,37 +33,18 @@ def register(commands) -> None:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--out", type=Path, default=Path("testtime-runs"), metavar="FOLDER")
     p.add_argument("--dry-run", action="store_true", help="print what the run costs, then stop")
-    p.add_argument("--workers", type=int, metavar="N", help="with --study: processes (default: one a core)")
     p.set_defaults(run=run)
 
 
 def run(options) -> int:
     """Exit 0 when all is stored, 2 for bad input; after Ctrl-C the same command goes on."""
-    for name in ("budget", "tokens", "batch", "limit", "workers"):
+    for name in ("budget", "tokens", "batch", "limit"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise UserError(f"--{name} must be at least 1, got {value}")
     if not 0 <= options.temperature < float("inf"):
         raise UserError(f"--temperature must be at least 0 (greedy), got {options.temperature:g}")
     need_torch()
-    return _study(options) if options.study else _search(options)
-
-
-def _study(options) -> int:
-    from ..lm.store import StoreError
-    from ..studies import jobs
-    from ..studies.artefacts import ArtefactStore
-    from ..testtime import demonstration, pipeline, plan
-
-    try:
-        if options.dry_run:
-            artefacts = ArtefactStore(options.study)
-            print(jobs.price(pipeline.jobs(options.study, artefacts), artefacts))
-            return 0
-        pipeline.run(options.study, options.workers)
-        demonstration.publish(options.study)
-    except (plan.PlanError, StoreError, RuntimeError) as error:
-        raise UserError(str(error)) from None
-    return 0
+    return _search(options)
 
 
 def _search(options) -> int:

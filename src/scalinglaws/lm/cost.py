@@ -83,8 +83,8 @@ def seconds_per_token(run: Run, device: str = "cpu", seconds: float = 0.3) -> fl
 def _measured(run: Run, device: str, seconds: float) -> float:
     import torch
 
+    from ..processes import one_thread
     from .train import Trainer
-    from .worker import one_thread
 
     with one_thread():
         trainer = Trainer([run], device)

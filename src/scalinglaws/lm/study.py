@@ -20,16 +20,13 @@ geometrically over the last ten doublings), `warmup_share` (of the tokens), `war
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass, fields
 from itertools import product
 from pathlib import Path
 
-import yaml
-
 from ..datasets import DataError
-from ..paths import data_file, root
+from ..studies.study import StudyError, known, read, section
 from .config import ConfigError, Run
 from .corpus import same_tokens, vocabulary
 
@@ -46,10 +43,6 @@ ALIASES = {
 """What other trainers call a field: suggested, not accepted."""
 
 
-class StudyError(ValueError):
-    """A study file that does not say what to train. One line: file, place, remedy."""
-
-
 @dataclass(frozen=True)
 class Study:
     """A named list of runs."""
@@ -60,69 +53,31 @@ class Study:
     runs: tuple[Run, ...]
 
 
-def names() -> list[str]:
-    """The studies in data/studies."""
-    return sorted(p.stem for p in (root() / "data" / "studies").glob("*.yaml"))
-
-
 def load(name: str, profile: str = "cpu", path: Path | None = None) -> Study:
-    """Read a study of data/studies, or any file whose name ends in .yaml.
+    """Read a study of data/studies, or any file whose name ends in .yaml; `path` gives a file and leaves the name.
 
     Raises StudyError for an unknown study, profile or key, or a run that cannot be trained.
     """
-    if path is None and name.endswith((".yaml", ".yml")):
-        path, name = Path(name), Path(name).stem
-        if not path.is_file():
-            raise StudyError(f"no study file {path}")
-    if path is None:
-        if name not in names():
-            raise StudyError(
-                f"no study {name!r} in data/studies{_suggest(name, names())}; there are: {', '.join(names())}"
-            )
-        path = data_file("studies", f"{name}.yaml")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise StudyError(f"{path.name}{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
-    if not isinstance(content, dict):
-        raise StudyError(f"{path.name}: must be a mapping with question, defaults and profiles")
-    _known(path.name, "", content, ("question", "defaults", "profiles"))
-    for key in ("profiles", "defaults"):
-        if not isinstance(content.get(key) or {}, dict):
-            raise StudyError(f"{path.name}: {key} must be a mapping, got {content[key]!r}")
-    grids = (content.get("profiles") or {}).get(profile)
-    if not grids:
-        have = ", ".join(content.get("profiles") or {})
-        raise StudyError(f"{path.name}: no profile {profile!r}; it has: {have}")
+    found, content = read(str(path or name))
+    file, name = f"{found}.yaml", name if path else found
+    _known(file, "", content, ("question", "defaults", "profiles"))
+    grids = section(file, content, profile)
     if not isinstance(grids, list):
-        raise StudyError(f"{path.name}: profile {profile} must be a list of grids")
+        raise StudyError(f"{file}: profile {profile} must be a list of grids")
     runs: dict[str, Run] = {}
     for number, grid in enumerate(grids, 1):
-        where = f"{path.name}, {profile}, entry {number}"
+        where = f"{file}, {profile}, entry {number}"
         if not isinstance(grid, dict):
             raise StudyError(f"{where}: must be a mapping of fields, got {grid!r}")
         entry = (content.get("defaults") or {}) | grid
-        _known(path.name, f"{profile}, entry {number}", entry, (*(f.name for f in fields(Run)), *SPECIAL))
+        _known(file, f"{profile}, entry {number}", entry, (*(f.name for f in fields(Run)), *SPECIAL))
         for run in _expand(entry, where):
             runs.setdefault(run.hash, run)
     return Study(name, profile, str(content.get("question", "")), tuple(runs.values()))
 
 
 def _known(file: str, place: str, entry: dict, allowed) -> None:
-    for key in entry:
-        if key not in allowed:
-            where = f"{file}, {place}" if place else file
-            raise StudyError(f"{where}: unknown key {key!r}{_suggest(key, allowed)}")
-
-
-def _suggest(word, choices) -> str:
-    meant = ALIASES.get(str(word))
-    close = (
-        [meant] if meant in choices else difflib.get_close_matches(str(word), [str(c) for c in choices], 1)
-    )
-    return f"; did you mean {close[0]!r}?" if close else ""
+    known(file, place, entry, allowed, ALIASES)
 
 
 def _expand(entry: dict, where: str) -> list[Run]:

@@ -15,13 +15,14 @@ from multiprocessing.connection import wait
 import pandas as pd
 
 from ..paths import root
+from ..processes import one_thread
 from ..provenance import code_digest
 from ..store import check_writable
 from . import cost
 from .config import Run
 from .store import COLUMNS, Store, StoreError, load_runs
 from .study import load as load_study
-from .worker import ENVIRONMENT, one_thread, serve, train_runs
+from .worker import ENVIRONMENT, serve, train_runs
 
 REPLICAS = 16
 """Most models trained as one program on a GPU."""

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from ..datasets import DataError
@@ -31,19 +31,6 @@ ENVIRONMENT = {
 
 class Stop(Exception):
     """Raised by a tick to end training now; the state is checkpointed first."""
-
-
-@contextmanager
-def one_thread():
-    """PyTorch on one thread: on a tiny model a second one, if its core is busy, costs a hundredfold."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def train_runs(

@@ -8,15 +8,18 @@ from pathlib import Path
 from ..lm import examples
 from ..lm.store import StoreError
 from ..paths import data_file, root
-from ..studies.artefacts import ArtefactStore, provenance
+from ..studies import study as studies
+from ..studies.artefacts import provenance
 from . import plan
-from .study import KINDS, ROOM, Study
+from .study import Study
 from .writing import Writer
+
+ROOM = "resampling"
 
 
 def _first(profile: str, folder: Path | None) -> Study:
     chosen = plan.load(profile)
-    return Study(chosen, chosen.seeds[0], ArtefactStore(profile, folder, ROOM, KINDS))
+    return Study(chosen, chosen.seeds[0], studies.load(ROOM, profile).store(folder))
 
 
 def publish(profile: str, folder: Path | None = None) -> Path:
@@ -43,7 +46,7 @@ def writers(profile: str, seed: int = 0) -> dict[str, Writer]:
     path = data_file(ROOM, f"models-{profile}.safetensors")
     if not path.is_file():
         raise StoreError(
-            f"no models data/{ROOM}/{path.name}: make them with `python -m scalinglaws resample --study {profile}`"
+            f"no models data/{ROOM}/{path.name}: make them with `python -m scalinglaws study resampling --profile {profile}`"
         )
     weights, about = examples.load(path)
     return {name: Writer(examples.Size(**about["sizes"][name]), w, seed) for name, w in weights.items()}

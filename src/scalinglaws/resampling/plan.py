@@ -1,11 +1,12 @@
-"""What the resampling study consists of, read from data/resampling/study.yaml: sizes only, no behaviour."""
+"""What the resampling study consists of, read from data/studies/resampling.yaml: sizes only, no behaviour."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ..lm.examples import Recipe, Size
-from ..testtime.plan import PlanError, section
+from ..studies import study
+from ..studies.study import StudyError
 from .tasks import Mix
 
 
@@ -22,7 +23,7 @@ class ModelPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A profile's study: see data/resampling/study.yaml for what each number means."""
+    """A profile's study: see data/studies/resampling.yaml for what each number means."""
 
     mix: Mix
     depths: tuple[float, ...]
@@ -35,13 +36,17 @@ class Plan:
 
 
 def load(profile: str) -> Plan:
-    """The plan of a profile. Raises PlanError."""
-    entry = section("resampling", profile)
+    """The plan of a profile of data/studies/resampling.yaml. Raises StudyError."""
+    return plan(study.load("resampling", profile).sizes)
+
+
+def plan(entry: dict) -> Plan:
+    """The plan of a profile's sizes. Raises StudyError."""
     try:
         splits = {k.replace(" ", "_"): tuple(map(tuple, v.items())) for k, v in entry["tasks"].items()}
         training = entry["training"]
         if unknown := set(entry["shown"]) - set(entry["models"]):
-            raise PlanError(f"study.yaml, {profile}: shown names no model {sorted(unknown)[0]!r}")
+            raise StudyError(f"resampling.yaml: shown names no model {sorted(unknown)[0]!r}")
         return Plan(
             Mix(**splits),
             tuple(training["depths"]),
@@ -53,17 +58,19 @@ def load(profile: str) -> Plan:
             tuple(entry["shown"]),
         )
     except KeyError as error:
-        raise PlanError(f"study.yaml, {profile}: {error.args[0]!r} is missing") from None
+        raise StudyError(f"resampling.yaml: {error.args[0]!r} is missing") from None
     except TypeError as error:
-        raise PlanError(f"study.yaml, {profile}: {error}") from None
+        raise StudyError(f"resampling.yaml: {error}") from None
 
 
 def _model(name: str, entry: dict, most: int) -> ModelPlan:
     known = {"shape", "examples", "epochs", "learning_rate", "batch"}
     if unknown := set(entry) - known:
-        raise PlanError(f"study.yaml, model {name}: unknown field {sorted(unknown)[0]!r}")
+        raise StudyError(f"resampling.yaml, model {name}: unknown field {sorted(unknown)[0]!r}")
     if entry["examples"] > most:
-        raise PlanError(f"study.yaml, model {name}: {entry['examples']} examples of {most} that are made")
+        raise StudyError(
+            f"resampling.yaml, model {name}: {entry['examples']} examples of {most} that are made"
+        )
     epochs = entry.get("epochs", 1)
     recipe = Recipe(
         steps=entry["examples"] * epochs // entry["batch"],

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import cache, partial
-from pathlib import Path
+from functools import cache
 
 import numpy as np
 import pandas as pd
 import torch
 
 from ..lm.examples import Examples
-from ..lm.worker import one_thread
-from ..studies.artefacts import ArtefactStore, packed
-from ..studies.jobs import Job, in_processes, work_off
+from ..studies.artefacts import ArtefactStore
 from . import writing
 from .language import Program, render
-from .plan import Plan, load
+from .plan import Plan
 from .tasks import VISIBLE, Mix, Task, draw_tasks, judge, kept_out, sound
 
-ROOM, KINDS = "resampling", ("counts", "programs")
+PART = 100_000
+"""Training examples made at a time."""
 SHOWN = 3
 """Programs of each kind that are kept of a task, to be read."""
-
-
-QUESTION = "What can sampling again reach, when only a few tests judge the samples?"
 
 
 def device() -> str:
@@ -58,11 +52,29 @@ class Study:
             "examples": self.plan.examples,
         }
 
-    def data(self) -> Examples:
-        """Training examples, the same for every rung; none shows a behaviour that is kept out."""
-        rng = lambda: np.random.default_rng([2411, 1, self.seed])
-        make = lambda: writing.curriculum(self.plan.examples, self.plan.depths, rng(), kept_out(self.tasks))
-        return self.artefacts.artefact("data", self._about_data(), make)
+    @property
+    def parts(self) -> int:
+        """In how many parts the training examples are made, each by whoever is free."""
+        return -(-self.plan.examples // PART)
+
+    def part(self, number: int) -> Examples:
+        """`PART` training examples; none shows a behaviour that is kept out."""
+        n = min(PART, self.plan.examples - number * PART)
+        rng = lambda: np.random.default_rng([2411, 1, self.seed, number])
+        make = lambda: writing.curriculum(n, self.plan.depths, rng(), kept_out(self.tasks))
+        about = self._about_data() | {"examples": n, "part": number}
+        return self.artefacts.artefact("data", about, make)
+
+    def data(self, n: int | None = None) -> Examples:
+        """The first n training examples (default: all), the same for every model size."""
+        n = self.plan.examples if n is None else n
+        found = [self.part(i) for i in range(-(-n // PART))]
+        width = max(e.tokens.shape[1] for e in found)
+        wide = lambda x: np.pad(x, ((0, 0), (0, width - x.shape[1])))
+        tokens, weight = (
+            np.concatenate([wide(getattr(e, k)) for e in found])[:n] for k in ("tokens", "weight")
+        )
+        return Examples(tokens, weight)
 
     def _about(self, name: str) -> dict:
         m = self.plan.models[name]
@@ -79,9 +91,7 @@ class Study:
         recipe = replace(m.recipe, seed=self.seed)
 
         def make():
-            data = self.data()
-            part = Examples(data.tokens[: m.examples], data.weight[: m.examples])
-            return writing.train(m.size, recipe, part, device())
+            return writing.train(m.size, recipe, self.data(m.examples), device())
 
         return self.artefacts.artefact("model", self._about(name), make)
 
@@ -174,49 +184,3 @@ def _vote(done: list[bytes], times: np.ndarray, whole: np.ndarray) -> float:
     top = [b for b, n in votes.items() if n == max(votes.values())]
     right = {b for b, ok in zip(done, whole, strict=True) if ok}
     return sum(b in right for b in top) / len(top) if top else 0.0
-
-
-def jobs(profile: str, artefacts: ArtefactStore) -> list[Job]:
-    """Every rung of every seed, the small ones first; a rung is one job, so that no process waits for another's model.
-
-    Raises PlanError for a broken plan.
-    """
-    plan = load(profile)
-    studies = [Study(plan, seed, artefacts) for seed in plan.seeds]
-    out = [Job(f"data {s.seed}", s.data) for s in studies]
-    return out + [Job(f"{name} {s.seed}", partial(s.rung, name)) for name in plan.models for s in studies]
-
-
-def store(profile: str, folder: Path | None = None) -> ArtefactStore:
-    """Where a profile's artefacts are kept."""
-    return ArtefactStore(profile, folder, ROOM, KINDS)
-
-
-def work(
-    profile: str,
-    folder: Path | None = None,
-    say: Callable[[str], None] = print,
-    share: tuple[int, int] = (0, 1),
-) -> ArtefactStore:
-    """Make whatever is not made and not being made elsewhere; returns the store. See `jobs.work_off`."""
-    artefacts = store(profile, folder)
-    return work_off(jobs(profile, artefacts), artefacts, say, share)
-
-
-def run(profile: str, workers: int | None = None, folder: Path | None = None) -> None:
-    """Work off a profile with several processes of one thread each, then pack the tables into data/resampling.
-
-    Raises PlanError for a broken plan, RuntimeError when a process failed: what was finished stays.
-    """
-    load(profile)
-    in_processes(work, (profile, folder), workers)
-    work(profile, folder).pack()
-
-
-def tables(profile: str) -> dict[str, pd.DataFrame]:
-    """The study's tables by kind: "smoke" makes them now, the others read what is committed. Raises StoreError."""
-    if profile != "smoke":
-        return {kind: packed(kind, profile, ROOM, "resample") for kind in (*KINDS, "pieces")}
-    with one_thread():
-        artefacts = work(profile, say=lambda text: None)
-    return {kind: artefacts.whole(kind) for kind in KINDS} | {"pieces": artefacts.notes()}

@@ -2,7 +2,7 @@
 
 An artefact is written whole or not at all, and an artefact that another process is making is waited for,
 so that a study can be killed at any moment and be worked on by several processes. What the book
-reads are the packed tables in data/ROOM; the models stay in the build folder.
+reads are the packed tables in data/NAME; the models stay in the build folder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import json
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,27 +20,22 @@ from pathlib import Path
 import pandas as pd
 
 from ..paths import data_file, root
-from ..provenance import code_digest, commit, gpu, hardware, packages
+from ..provenance import commit, gpu, hardware, packages
 from ..store import StoreError, check_writable, read_table, table_bytes, tidy, write_whole
-
-KINDS = ("samples", "scores", "searches", "chains", "verifiers")
-"""The tables that are packed for the book."""
 
 
 class ArtefactStore:
-    """Artefacts of one profile under `folder` (default: _build/ROOM/PROFILE of the checkout).
+    """Artefacts of one profile under `folder` (default: _build/NAME/PROFILE of the checkout).
 
-    An artefact is known by what it is asked to be. A toy artefact is also known by the code that made it, so that
-    a smoke build never shows what older code did; a long study says which commit made which artefact.
+    An artefact is known by what it is asked to be, with what its inputs were asked to be, and by `code`, a digest of
+    the modules that make it: nothing that older code made is ever taken for new. kinds: the tables that are packed.
     """
 
-    def __init__(self, profile: str, folder: Path | None = None, room="testtime", kinds=KINDS):
-        self.profile, self.room, self.kinds = profile, room, kinds
-        self.folder = Path(folder) if folder else root() / "_build" / room / profile
+    def __init__(self, profile: str, folder: Path | None, name: str, kinds: Sequence[str], code: str = ""):
+        self.profile, self.name, self.kinds, self.code = profile, name, tuple(kinds), code
+        self.folder = Path(folder) if folder else root() / "_build" / name / profile
         self.asked: set[Path] = set()
         self._inner = 0.0
-        self.code = code_digest(f"{room}.study")
-        self.salt = self.code if profile == "smoke" else ""
 
     def table(self, kind: str, about: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """The table that `about` describes, made and stored if it is not there or damaged."""
@@ -58,7 +53,7 @@ class ArtefactStore:
         return any(self._path(kind, about, end).is_file() for end in (".parquet", ".pickle"))
 
     def _path(self, kind: str, about: dict, end: str) -> Path:
-        text = json.dumps(about, sort_keys=True) + self.salt
+        text = json.dumps(about, sort_keys=True) + self.code
         return self.folder / kind / (hashlib.sha256(text.encode()).hexdigest()[:16] + end)
 
     def _obtain(
@@ -111,7 +106,7 @@ class ArtefactStore:
 
     def pack(self, folder: Path | None = None) -> list[Path]:
         """Write every table's artefacts as one file, and the notes: what is committed and what chapters read."""
-        folder = Path(folder) if folder else root() / "data" / self.room
+        folder = Path(folder) if folder else root() / "data" / self.name
         tidy(folder)
         written = []
         for kind in self.kinds:
@@ -124,13 +119,13 @@ class ArtefactStore:
         return written
 
 
-def packed(kind: str, profile: str, room: str = "testtime", command: str = "testtime") -> pd.DataFrame:
+def packed(kind: str, profile: str, name: str) -> pd.DataFrame:
     """A committed table; noted, so that a chapter is rerun when it changes. Raises StoreError where there is none."""
-    path = data_file(room, f"{kind}-{profile}.parquet")
+    path = data_file(name, f"{kind}-{profile}.parquet")
     if not path.is_file():
         raise StoreError(
-            f"no stored table data/{room}/{path.name}: make it with "
-            f"`python -m scalinglaws {command} --study {profile}`"
+            f"no stored table data/{name}/{path.name}: make it with "
+            f"`python -m scalinglaws study {name} --profile {profile}`"
         )
     return read_table(path)
 

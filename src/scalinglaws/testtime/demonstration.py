@@ -9,7 +9,8 @@ from pathlib import Path
 from ..lm import examples
 from ..lm.store import StoreError
 from ..paths import data_file, root
-from ..studies.artefacts import ArtefactStore, provenance
+from ..studies import study
+from ..studies.artefacts import provenance
 from . import plan
 from .proposer import Proposer
 from .search import Models
@@ -49,27 +50,27 @@ class Demonstration:
 
 def _study(profile: str, world: str, folder: Path | None) -> Study:
     chosen = plan.load(profile)[world]
-    return Study(chosen, chosen.seeds[0], ArtefactStore(profile, folder))
+    return Study(chosen, chosen.seeds[0], study.load("testtime", profile).store(folder))
 
 
-def _of(study: Study) -> Demonstration:
-    judge = study.plan.revision["verifier"]
-    keep = study.plan.revision["chains"][0][0]
+def _of(own: Study) -> Demonstration:
+    judge = own.plan.revision["verifier"]
+    keep = own.plan.revision["chains"][0][0]
     weights = {
-        "base": study.weights(),
-        "verifier": study.verifier(judge).flat,
-        "reviser": study.revision_weights(keep),
+        "base": own.weights(),
+        "verifier": own.verifier(judge).flat,
+        "reviser": own.revision_weights(keep),
     }
-    return Demonstration(study.world, study.plan.sizes["base"], study.plan.verifiers[judge].head, weights)
+    return Demonstration(own.world, own.plan.sizes["base"], own.plan.verifiers[judge].head, weights)
 
 
 def publish(profile: str, world: str = "chain", folder: Path | None = None) -> Path:
     """Write the models of the first seed to data/testtime/models-PROFILE.safetensors, making what is missing."""
-    study = _study(profile, world, folder)
-    found = _of(study)
+    own = _study(profile, world, folder)
+    found = _of(own)
     about = {
         "world": world,
-        "seed": study.seed,
+        "seed": own.seed,
         "size": asdict(found.size),
         "head": found.head,
         **provenance(),
@@ -86,7 +87,7 @@ def models(profile: str, world: str = "chain") -> Demonstration:
     path = data_file("testtime", f"models-{profile}.safetensors")
     if not path.is_file():
         raise StoreError(
-            f"no models data/testtime/{path.name}: make them with `python -m scalinglaws testtime --study {profile}`"
+            f"no models data/testtime/{path.name}: make them with `python -m scalinglaws study testtime --profile {profile}`"
         )
     weights, about = examples.load(path)
     return Demonstration(worlds()[about["world"]], examples.Size(**about["size"]), about["head"], weights)

@@ -101,7 +101,7 @@ def run(
     about: the model, verifier, data and settings that name the run. Returns the table of
     `searches` (see `Study.searched`). The same call goes on after an interruption.
     """
-    artefacts, parts = ArtefactStore("open", folder), []
+    artefacts, parts = ArtefactStore("open", folder, "testtime", ("searches",)), []
     for i, question in enumerate(engine.questions):
         what = about | {
             "method": method,

@@ -9,24 +9,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..lm.worker import one_thread
-from ..studies.artefacts import KINDS, ArtefactStore, packed
-from ..studies.jobs import Job, in_processes, work_off
-from .plan import Plan, load
+from ..studies import study
+from ..studies.artefacts import ArtefactStore
+from ..studies.jobs import Job
+from . import demonstration
+from .plan import Plan, plans
 from .study import Study
 
-QUESTION = "What does computing longer at test time buy, against a larger model?"
 
-
-def jobs(profile: str, artefacts: ArtefactStore, worlds=None, seeds=None) -> list[Job]:
+def jobs(sizes: dict, artefacts: ArtefactStore, worlds=None, seeds=None) -> list[Job]:
     """All jobs (or those of some worlds and seeds), the ones that others need first.
 
-    Raises PlanError for a broken plan.
+    Raises StudyError for sizes that cannot be.
     """
-    plans = load(profile)
     lines = [
         _line(plan, seed, artefacts)
-        for name, plan in plans.items()
+        for name, plan in plans(sizes).items()
         if not worlds or name in worlds
         for seed in plan.seeds
         if not seeds or seed in seeds
@@ -37,20 +35,20 @@ def jobs(profile: str, artefacts: ArtefactStore, worlds=None, seeds=None) -> lis
 
 def _line(plan: Plan, seed: int, artefacts: ArtefactStore) -> list[tuple[int, Job]]:
     """One world and seed: (stage, job). Stage 0 models, 1 labels, 2 main verifiers, 3 searches, 4 revision, 5 the rest."""
-    study, at, out = Study(plan, seed, artefacts), f"{plan.world} {seed}", []
+    own, at, out = Study(plan, seed, artefacts), f"{plan.world} {seed}", []
 
     def add(stage: int, name: str, make: Callable, *arguments) -> None:
         out.append((stage, Job(f"{at} {name}", partial(make, *arguments))))
 
-    add(0, "base", study.weights)
-    add(0, "samples", study.draws)
-    add(1, "labels", study.labels)
+    add(0, "base", own.weights)
+    add(0, "samples", own.draws)
+    add(1, "labels", own.labels)
     for v in plan.verifiers.values():
         if seed in v.seeds:
             stage = 2 if v.seeds == plan.seeds else 5
-            add(stage, f"verifier {v.name}", study.verifier, v.name)
-            add(stage, f"scores of {v.name}", study.scores, v.name)
-            add(stage, f"quality of {v.name}", study.quality, v.name)
+            add(stage, f"verifier {v.name}", own.verifier, v.name)
+            add(stage, f"scores of {v.name}", own.scores, v.name)
+            add(stage, f"quality of {v.name}", own.quality, v.name)
     for entry in plan.searches:
         if seed in entry.get("seeds", plan.seeds):
             for verifier, N in product(entry["verifiers"], entry["budgets"]):
@@ -58,68 +56,36 @@ def _line(plan: Plan, seed: int, artefacts: ArtefactStore) -> list[tuple[int, Jo
                 add(
                     stage,
                     f"{entry['method']} {N} with {verifier}",
-                    study.searched,
+                    own.searched,
                     entry["method"],
                     verifier,
                     N,
                 )
     for keep, N, seeds in plan.revision.get("chains", []):
         if seed in seeds:
-            add(4, f"reviser {keep}", study.revision_weights, keep)
-            add(4, f"revisions {keep} {N}", study.chains, keep, N)
+            add(4, f"reviser {keep}", own.revision_weights, keep)
+            add(4, f"revisions {keep} {N}", own.chains, keep, N)
     for name, seeds in plan.proposer_seeds.items():
         if name != "base" and seed in seeds:
-            add(5, name, study.weights, name)
-            add(5, f"{name} samples", _other, study, name)
+            add(5, name, own.weights, name)
+            add(5, f"{name} samples", _other, own, name)
     return out
 
 
-def _other(study: Study, name: str) -> None:
+def _other(own: Study, name: str) -> None:
     """Another proposer: its samples, and where it writes steps their scores by the base's main verifier."""
-    study.draws(name)
-    judge = study.plan.labels.get("judge")
+    own.draws(name)
+    judge = own.plan.labels.get("judge")
     if judge and not name.startswith("answer"):
-        study.scores(judge, name)
-        study.quality(judge, name)
+        own.scores(judge, name)
+        own.quality(judge, name)
 
 
-def store(profile: str, folder: Path | None = None) -> ArtefactStore:
-    """Where a profile's artefacts are kept."""
-    return ArtefactStore(profile, folder)
-
-
-def work(
-    profile: str,
-    folder: Path | None = None,
-    worlds=None,
-    seeds=None,
-    say: Callable[[str], None] = print,
-    share: tuple[int, int] = (0, 1),
-) -> ArtefactStore:
-    """Make whatever is not made and not being made elsewhere; returns the store. See `jobs.work_off`."""
-    artefacts = store(profile, folder)
-    return work_off(jobs(profile, artefacts, worlds, seeds), artefacts, say, share)
-
-
-def run(profile: str, workers: int | None = None, folder: Path | None = None, worlds=None) -> None:
-    """Work off a profile with several processes of one thread each, then pack the tables into data/testtime.
-
-    Raises PlanError for a broken plan, RuntimeError when a process failed: what was finished stays, the same call goes on.
-    """
-    load(profile)  # a broken plan is told before any process is started
-    in_processes(work, (profile, folder, worlds), workers)
-    work(profile, folder, worlds).pack()
+def publish(profile: str) -> Path:
+    """Store the models that the chapter searches with; see `demonstration.publish`."""
+    return demonstration.publish(profile)
 
 
 def tables(profile: str) -> dict[str, pd.DataFrame]:
-    """A study's tables by kind, as a chapter wants them.
-
-    "smoke" makes them now, in this process, on one thread; the others read what is committed.
-    Raises StoreError with the remedy where nothing is.
-    """
-    if profile != "smoke":
-        return {kind: packed(kind, profile) for kind in (*KINDS, "pieces")}
-    with one_thread():
-        artefacts = work(profile, say=lambda text: None)
-    found = {kind: artefacts.whole(kind) for kind in KINDS}
-    return found | {"pieces": artefacts.notes()}
+    """The study's tables by kind, as the chapter wants them; see `studies.study.tables`."""
+    return study.tables("testtime", profile)

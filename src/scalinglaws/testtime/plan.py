@@ -1,18 +1,13 @@
-"""What a study consists of, read from data/testtime/study.yaml: sizes only, no behaviour. A section a profile and world."""
+"""What a study consists of, read from data/studies/testtime.yaml: sizes only, no behaviour. A section a profile and world."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-import yaml
-
 from ..lm.examples import Recipe, Size
-from ..paths import data_file
+from ..studies import study
+from ..studies.study import StudyError
 from .verifier import HEADS
-
-
-class PlanError(ValueError):
-    """A study that cannot be run as described: one line that names the place."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class VerifierPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """One world's study: see data/testtime/study.yaml for what each number means."""
+    """One world's study: see data/studies/testtime.yaml for what each number means."""
 
     world: str
     seeds: tuple[int, ...]
@@ -46,17 +41,14 @@ class Plan:
     revision: dict
 
 
-def section(room: str, profile: str) -> dict:
-    """A profile's part of data/ROOM/study.yaml. Raises PlanError where there is none."""
-    document = yaml.safe_load(data_file(room, "study.yaml").read_text(encoding="utf-8"))
-    if profile not in document:
-        raise PlanError(f"study.yaml has no profile {profile!r}; there are {', '.join(document)}")
-    return document[profile]
+def plans(sizes: dict) -> dict[str, Plan]:
+    """The plans of a profile's sizes by world. Raises StudyError."""
+    return {world: _plan(world, entry) for world, entry in sizes.items()}
 
 
 def load(profile: str) -> dict[str, Plan]:
-    """The plans of a profile by world. Raises PlanError."""
-    return {world: _plan(world, entry) for world, entry in section("testtime", profile).items()}
+    """The plans of a profile of data/studies/testtime.yaml. Raises StudyError."""
+    return plans(study.load("testtime", profile).sizes)
 
 
 def _plan(world: str, entry: dict) -> Plan:
@@ -76,7 +68,7 @@ def _plan(world: str, entry: dict) -> Plan:
                 **own,
             )
             if v["head"] not in HEADS:
-                raise PlanError(f"study.yaml, {world}, verifier {name}: head {v['head']!r} is unknown")
+                raise StudyError(f"testtime.yaml, {world}, verifier {name}: head {v['head']!r} is unknown")
         turn = dict(entry.get("revision", {}))
         if turn:
             turn["recipe"] = _recipe(turn["recipe"], world)
@@ -85,12 +77,12 @@ def _plan(world: str, entry: dict) -> Plan:
             entry["labels"], verifiers, entry["searches"], turn,
         )  # fmt: skip
     except KeyError as error:
-        raise PlanError(f"study.yaml, {world}: {error.args[0]!r} is missing") from None
+        raise StudyError(f"testtime.yaml, {world}: {error.args[0]!r} is missing") from None
 
 
 def _recipe(entry: dict, world: str, *others: str) -> Recipe:
     own = {k: v for k, v in entry.items() if k not in others}
     unknown = set(own) - {f.name for f in fields(Recipe)}
     if unknown:
-        raise PlanError(f"study.yaml, {world}: unknown field {sorted(unknown)[0]!r}")
+        raise StudyError(f"testtime.yaml, {world}: unknown field {sorted(unknown)[0]!r}")
     return Recipe(**own)
