@@ -493,16 +493,14 @@ def test_samples_depend_on_the_seed_alone(tiny):  # noqa: F811
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--model m", "--model needs --tasks humanevalplus or mbppplus"),
+        ("--model m", "the following arguments are required: --tasks"),
         ("--model m --tasks humanevalplus --samples -3", "--samples must be at least 1, got -3"),
         ("--model m --tasks humanevalplus --max-tokens 0", "--max-tokens must be at least 1"),
         ("--model m --tasks humanevalplus --temperature -1", "--temperature must be at least 0 (greedy)"),
         ("--model m --tasks humanevalplus --temperature 0 --samples 5", "greedy, every sample the same"),
         ("--model m --tasks humanevalplus --timeout nan", "--timeout must be above 0"),
-        ("--study smoke --tasks mbppplus", "--tasks goes with --model"),
         ("--model /no/such/folder --tasks mbppplus --limit 1", "no folder /no/such/folder"),
-        ("--study smoke --model m", "not allowed with argument"),
-        ("", "one of the arguments --study --model is required"),
+        ("", "the following arguments are required: --model, --tasks"),
         ("--model m --tasks spider", "invalid choice: 'spider'"),
     ],
 )

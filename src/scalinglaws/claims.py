@@ -86,7 +86,7 @@ class Claim:
     @property
     def direction(self) -> int:
         """The claimed sign, 1 or -1; 0 where the claim is of another kind."""
-        return DIRECTIONS.get(self.tolerance.get("direction"), 0)
+        return DIRECTIONS.get(str(self.tolerance.get("direction")), 0)
 
     def verdict(
         self, value: float | bool, interval: tuple[float, float] | None, evidence: str | None = None
@@ -165,7 +165,7 @@ class Result:
             ("Decades of compute", gap(c)),
         ]
         if self.note or c.because:
-            rows.append(("Note", self.note or c.because))
+            rows.append(("Note", self.note or str(c.because)))
         if self.stored:
             rows.append(("Stored", self.stored))
         body = "".join(f"<dt>{k}</dt><dd>{html.escape(str(v))}</dd>" for k, v in rows)
@@ -269,7 +269,7 @@ def _parse(name, document, entry) -> Claim:
             **fields,
             paper=document["paper"],
             evidence=tuple(entry["evidence"]),
-            published_interval=tuple(map(float, interval)) if interval else None,
+            published_interval=(float(interval[0]), float(interval[1])) if interval else None,
             paper_flops=float(scale["paper"]) if scale else None,
             our_flops=float(scale["ours"]) if scale and scale["ours"] else None,
         )
@@ -358,7 +358,8 @@ def compare(
     note, or an error unless `allow_not_run`. With `other_runs` a changed verdict on models
     trained here is a note: the ledger's were reached on other runs.
     """
-    errors, notes = [], []
+    errors: list[str] = []
+    notes: list[str] = []
     for claim in ledger().values():
         if claim.chapter not in records:
             errors.append(

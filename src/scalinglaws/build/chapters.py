@@ -328,7 +328,7 @@ def place_all(profile: str) -> bool:
     these sources, runs and this code would put there.
     """
     stored, pages = root() / "_build" / "placed.json", root() / "book" / "chapters"
-    key = {"profile": profile, "code": _tree_hash(root() / "src" / "scalinglaws" / "build", "*.py")}
+    key: dict = {"profile": profile, "code": _tree_hash(root() / "src" / "scalinglaws" / "build", "*.py")}
     for name in names():
         run = _tree_hash(executed_folder(name, profile))
         key[name] = [_file_hash(f"notebooks/{name}.md"), run]
@@ -384,7 +384,7 @@ def results(name: str, profile: str) -> tuple[dict, dict[str, str]] | None:
     outputs = {stored.cell_digest(s): c.outputs for s, c in zip(sources, executed, strict=True)}
     cell = next((c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])), None)
     assigned = [] if cell is None else [n for n in ast.parse(cell.source).body if isinstance(n, ast.Assign)]
-    defaults = {n.targets[0].id: ast.literal_eval(n.value) for n in assigned}
+    defaults = {ast.unparse(n.targets[0]): ast.literal_eval(n.value) for n in assigned}
     passport = read_records(folder, "passport")[-1]
     return stored.gather(
         folder / "figures", key, sources, outputs, needs, defaults | parameters(name, profile), passport

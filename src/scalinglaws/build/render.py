@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from .. import claims
 from ..paths import root
 from ..store import exchange, write_whole
-from . import chapters
+from . import chapters, reference
 from .chapters import BuildError
 from .publish import repository
 
@@ -74,6 +74,8 @@ def _rendered() -> list[str]:
 def render(say=print) -> bool:
     """Render if an input changed since the last success. The site is built anew, so no stale page survives."""
     stored = root() / "_build" / "render.json"
+    if "book/api/" in (root() / "_toc.yml").read_text(encoding="utf-8"):
+        reference.write()
     key = _inputs_key()
     try:
         if json.loads(stored.read_text()) == {"inputs": key, "files": _rendered()}:

@@ -239,7 +239,8 @@ def _point(text) -> tuple[float, float]:
     pairs = _pairs("--predict", text, ("N", "D"))
     if len(pairs) < 2:
         raise UserError(f"--predict {text}: give both, e.g. --predict N=70B,D=1.4T")
-    return tuple(_quantity(f"--predict {name}", pairs[name], what) for name, what in (("N", "parameters"), ("D", "tokens")))  # fmt: skip
+    N, D = (_quantity(f"--predict {n}", pairs[n], what) for n, what in (("N", "parameters"), ("D", "tokens")))
+    return N, D
 
 
 def _drawable(path):

@@ -12,6 +12,7 @@ from ..paths import root
 CHECKS = {
     "ruff": ["-m", "ruff", "check", "src", "tests", "book/_ext"],
     "ruff on notebooks": ["-m", "nbqa", "ruff", "notebooks", "--nbqa-process-cells=needs"],
+    "types": ["-m", "mypy"],
     "codespell": [
         "-m",
         "codespell_lib",

@@ -157,7 +157,7 @@ def _allocate(report, fit, boot, runs, options, verdict):
             f"at {budget:.3g} FLOPs the law has no optimum that could be trained (N or D below 1, or not finite)"
         )
         return
-    found = {
+    found: dict = {
         "C": float(budget),
         "N": float(at.N),
         "D": float(at.D),
@@ -178,7 +178,7 @@ def _allocate(report, fit, boot, runs, options, verdict):
         found["interval"] = {name: list(v) for name, v in ends.items()}
         if found["loss"] is not None:
             there = fitting.predict(fit, found["N"], found["D"], boot=boot, level=options.level)
-            found["interval"]["loss"] = list(there.interval)
+            found["interval"]["loss"] = list(there.interval or ())
     report["allocation"] = found
 
 

@@ -142,7 +142,7 @@ def _check_memory(need: float, workers: int, device: str) -> None:
     """Refuse, before the first run, what the machine would kill."""
     from ..provenance import hardware
 
-    room = hardware()["memory_gib"] * 2**30
+    room = float(hardware()["memory_gib"]) * 2**30
     if device == "cpu" and room and need * workers > room:
         fit = int(room // need)
         remedy = f"--workers {fit}" if fit else "a smaller batch, context or model, or a larger machine"
@@ -163,7 +163,7 @@ def _rates(todo, store, device: str) -> dict:
         print("no GPU here: the hours below are for one CPU core")
         device = "cpu"
     known = store.table() if device == "cpu" else None
-    return cost.rates(todo, known, hardware()["processor"], lambda r: cost.seconds_per_token(r, device))
+    return cost.rates(todo, known, str(hardware()["processor"]), lambda r: cost.seconds_per_token(r, device))
 
 
 def _report(store, outcome) -> int:

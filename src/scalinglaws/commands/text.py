@@ -81,7 +81,7 @@ def several(reports: dict, agreement: str, head: str) -> str:
     """Fits side by side: exponents with their intervals, and the optimum if a budget was given."""
     fitted = [r for r in reports.values() if "refused" not in r]
     lines = [f"read: {'; '.join(fitted[0]['read'])}"] if fitted and fitted[0]["read"] else []
-    seen = {}
+    seen: dict = {}
     for name, r in reports.items():
         for w in r.get("warnings", []):
             seen.setdefault(w, []).append(name)

@@ -19,7 +19,7 @@ KNOWN = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy.core.multiarray", "_reconstruct"): multiarray._reconstruct,
     ("numpy.core.multiarray", "scalar"): multiarray.scalar,
-    ("numpy.core.numeric", "_frombuffer"): numeric._frombuffer,
+    ("numpy.core.numeric", "_frombuffer"): numeric._frombuffer,  # type: ignore[attr-defined]
     ("pandas._libs.internals", "_unpickle_block"): blocks._unpickle_block,
     ("pandas.core.frame", "DataFrame"): pd.DataFrame,
     ("pandas.core.series", "Series"): pd.Series,

@@ -117,7 +117,7 @@ def fetch(name: str, progress: bool = True) -> dict[str, Path]:
 
 
 def _fetch_file(dataset: str, file: File, progress: bool) -> Path:
-    if mirror() and (path := mirror() / dataset / file.name).is_file():
+    if (at := mirror()) and (path := at / dataset / file.name).is_file():
         _check(path, file, "mirror")
         return path
     path = cache_folder() / dataset / file.name
@@ -145,7 +145,12 @@ def _fetch_file(dataset: str, file: File, progress: bool) -> Path:
         raise DataMissing(_how_to_get(dataset, file, path, str(error))) from None
     except requests.exceptions.HTTPError as error:
         raise DataMissing(
-            _how_to_get(dataset, file, path, f"the server answered {error.response.status_code}")
+            _how_to_get(
+                dataset,
+                file,
+                path,
+                f"the server answered {getattr(error.response, 'status_code', 'nothing')}",
+            )
         ) from None
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
         raise DataMissing(
@@ -255,7 +260,7 @@ def _fetch_collection(name: str, progress: bool) -> dict[str, Path]:
     absent = [
         m for m in members if not (folder / m.name).is_file() or (folder / m.name).stat().st_size != m.bytes
     ]
-    if absent and mirror() and (tar := mirror() / name / archive["name"]).is_file():
+    if absent and (at := mirror()) and (tar := at / name / archive["name"]).is_file():
         _check(tar, File(archive["name"], "", archive["sha256"], archive["bytes"]), "mirror")
         _unpack(tar, folder, {m.name for m in absent})
     return {m.name: _fetch_file(name, m, progress) for m in members}
@@ -269,7 +274,7 @@ def _unpack(tar: Path, folder: Path, wanted: set[str]):
                 target = folder / member.name.removeprefix("./")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 part = target.with_name(target.name + ".part")
-                part.write_bytes(handle.extractfile(member).read())
+                part.write_bytes(handle.extractfile(member).read())  # type: ignore[union-attr]  # a file, as asked above
                 part.replace(target)
 
 
@@ -280,7 +285,7 @@ def present(name: str) -> bool:
 
 
 def _local(name: str, file: File) -> bool:
-    folders = [cache_folder()] + ([mirror()] if mirror() else [])
+    folders = [f for f in (cache_folder(), mirror()) if f]
     return any(
         (p := folder / name / file.name).is_file() and p.stat().st_size == file.bytes for folder in folders
     )

@@ -6,6 +6,7 @@ table (strings, any header) → runs: N parameters, D tokens, loss nats, C FLOPs
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,7 +34,7 @@ ALIASES = {
 ALIASES = {name: text.split() for name, text in ALIASES.items()}
 SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "bn": 1e9, "g": 1e9, "t": 1e12}
 WORDS = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
-LOSS_UNITS = {
+LOSS_UNITS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "nats": lambda v: v,
     "bits": lambda v: v * np.log(2),
     "perplexity": np.log,
@@ -94,7 +95,7 @@ def interpret(
         extra["weight"] = frame.iloc[:, _position(table, weights)]
 
     rows = np.arange(len(frame))
-    warnings = []
+    warnings: list[str] = []
     if "loss" in chosen:
         rows = _alive(table, chosen["loss"], rows, drop_diverged, said)
     out = {}

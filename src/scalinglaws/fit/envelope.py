@@ -8,6 +8,7 @@ D_opt(C), and a line is fitted to each in log–log space.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -26,11 +27,11 @@ MOST_CURVE_POINTS = 15_000_000  # curves × grid held at once: 120 MB a table
 class EnvelopeFit(Fit):
     """A `Fit` with the envelope behind it: compute, winning N and D, loss, and which points were fitted."""
 
-    C: np.ndarray = field(default=None, repr=False)
-    N_opt: np.ndarray = field(default=None, repr=False)
-    D_opt: np.ndarray = field(default=None, repr=False)
-    loss: np.ndarray = field(default=None, repr=False)
-    used: np.ndarray = field(default=None, repr=False)
+    C: Any = field(default=None, repr=False)
+    N_opt: Any = field(default=None, repr=False)
+    D_opt: Any = field(default=None, repr=False)
+    loss: Any = field(default=None, repr=False)
+    used: Any = field(default=None, repr=False)
 
 
 def fit_envelope(N, D, loss, C=None, *, run=None, grid: int = 1500, trim: bool = False) -> EnvelopeFit:

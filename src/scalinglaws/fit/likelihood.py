@@ -100,7 +100,7 @@ def profile(N, D, loss, law, name: str, values, *, delta: float = 1e-3, level: f
 
 
 def _crossings(values, deviance, threshold, centre):
-    ends = []
+    ends: list[float] = []
     for side in (values < centre, values > centre):
         v, d = values[side], deviance[side]
         if not len(v) or d.max() < threshold:

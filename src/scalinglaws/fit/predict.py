@@ -35,7 +35,7 @@ def noise(fit: Fit) -> float:
 
     Between runs, not rows: the points of a curve repeat what is peculiar to it.
     """
-    r = fit.residuals
+    r = np.asarray(fit.residuals)
     return float(np.sqrt(np.sum(r**2) / len(r) * fit.units / max(fit.units - 5, 1)))
 
 
@@ -132,7 +132,5 @@ def score(fit: Fit, left_out: pd.DataFrame, *, boot: Bootstrap | None = None, le
             predict(fit, N, D, boot=boot, level=level).interval
             for N, D in zip(left_out["N"], left_out["D"], strict=True)
         ]
-        inside = float(
-            np.mean([low <= v <= high for (low, high), v in zip(each, left_out["loss"], strict=True)])
-        )
+        inside = float(np.mean([e[0] <= v <= e[1] for e, v in zip(each, left_out["loss"], strict=True) if e]))
     return Holdout(len(left_out), float(miss.mean()), float(np.sqrt(np.mean(miss**2))), noise(fit), inside)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
-from ..laws import Allocation, Chinchilla, CriticalBatch, Frontier, KaplanND, KaplanNS, PowerLaw
+from ..laws import Allocation, Chinchilla, Frontier
 
 MOST_WEIGHTS = 250_000_000  # resamples × rows: minutes of work
 WEIGHTS_AT_ONCE = 20_000_000  # resamples × rows held at a time: 160 MB
@@ -37,7 +38,7 @@ class Fit:
     """
 
     method: str
-    law: Chinchilla | Frontier | PowerLaw | KaplanND | KaplanNS | CriticalBatch
+    law: Any
     params: dict[str, float]
     objective: float
     status: str
@@ -115,11 +116,11 @@ class Bootstrap:
         raise ValueError(f"interval kind must be 'expanded', 'percentile' or 'bca', got {kind!r}")
 
 
-def _law(law, samples: Parameters):
+def _law(law: Any, samples: Any) -> Any:
     """A law of the same kind whose fields are arrays, one entry a resample."""
     if isinstance(law, Chinchilla):
         # a resample that lost a term (A or B zero) has no optimum
-        term = {k: np.where(samples[k] > 0, samples[k], np.nan) for k in ("A", "B")}
+        term: Any = {k: np.where(samples[k] > 0, samples[k], np.nan) for k in ("A", "B")}
         return Chinchilla(**term, **{k: samples[k] for k in ("E", "alpha", "beta")})
     return Frontier(**{k: samples[k] for k in ("N0", "a", "D0", "b")}, C0=law.C0)
 
@@ -141,12 +142,13 @@ def bootstrap(
     Rows of one group are drawn together. Raises ValueError for an unknown scheme or more work than anyone means.
     """
     rng = np.random.default_rng(rng)
-    draw = {
+    draw: dict[str, Callable[..., np.ndarray]] = {
         "resample": resample_weights,
         "subsample": partial(subsample_weights, fraction=fraction),
     }
     if scheme not in draw:
         raise ValueError(f"scheme must be 'resample' or 'subsample', got {scheme!r}")
+    assert fit.refit is not None, f"{fit.method} cannot be refitted"
     if weights is not None:
         refits = fit.refit(weights)
     else:

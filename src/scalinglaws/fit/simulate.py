@@ -68,14 +68,16 @@ def curve_runs(law: Chinchilla, sizes, horizons, points: int = 24) -> Runs:
 
     A curve covers the last factor of 16 of its tokens, log-spaced.
     """
-    N, D, group = [], [], []
+    N: list[np.ndarray] = []
+    D: list[np.ndarray] = []
+    group: list[np.ndarray] = []
     for size in sizes:
         for horizon in horizons:
             D.append(np.geomspace(size * horizon / 16, size * horizon, points))
             N.append(np.full(points, float(size)))
             group.append(np.full(points, len(group)))
-    N, D, group = np.concatenate(N), np.concatenate(D), np.concatenate(group)
-    return Runs(N, D, law.predict(N, D), group)
+    sizes, tokens = np.concatenate(N), np.concatenate(D)
+    return Runs(sizes, tokens, law.predict(sizes, tokens), np.concatenate(group))
 
 
 def with_noise(runs: Runs, sigma: float, rng: np.random.Generator, per_group: bool = False) -> np.ndarray:

@@ -43,6 +43,7 @@ class Batches:
         if self._drawn[0] != index:
             rng, run = generator(self.run.seed, index), self.run
             if self.tokens is None:
+                assert self.corpus.source  # or there would be tokens
                 drawn = self.corpus.source.sample(CHUNK * run.batch, run.context + 1, rng)
                 drawn = drawn.reshape(CHUNK, run.batch, -1)
             else:

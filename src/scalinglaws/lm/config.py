@@ -103,7 +103,10 @@ class Run:
         _require(self.noise_batches != 1, "noise_batches", 1, "must be at least 2, or 0 for none")
         for name in ("patience", "noise_batches"):
             _require(
-                not getattr(self, name) or self.evaluate_at, name, getattr(self, name), "needs evaluate_at"
+                not getattr(self, name) or bool(self.evaluate_at),
+                name,
+                getattr(self, name),
+                "needs evaluate_at",
             )
         _require(self.clip > 0, "clip", self.clip, "must be positive")
         _require(

@@ -15,6 +15,7 @@ import tomllib
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,8 +40,8 @@ class Corpus:
 
     name: str
     vocabulary: int
-    train: np.ndarray | None = field(repr=False, default=None)
-    heldout: np.ndarray | None = field(repr=False, default=None)
+    train: Any = field(repr=False, default=None)
+    heldout: Any = field(repr=False, default=None)
     source: Source | None = None
 
     @property
@@ -109,7 +110,8 @@ def open_corpus(name: str) -> Corpus:
     )
     if not complete:
         build(name)
-    return Corpus(name, size, *(np.memmap(paths[part], kind, "r") for part in ("train", "heldout")))
+    train, heldout = (np.memmap(paths[part], kind, "r") for part in ("train", "heldout"))
+    return Corpus(name, size, train, heldout)
 
 
 def corpora_folder() -> Path:
@@ -139,7 +141,8 @@ def build(name: str) -> dict:
         trained = tokenizer.train(texts(base, "train", TOKENIZER_SAMPLE), int(size))
         trained.save(str(folder / "tokenizer.json"))
         encode = tokenizer.encoder(trained)
-    entry, written = {"vocabulary": vocabulary(name)}, {}
+    entry: dict = {"vocabulary": vocabulary(name)}
+    written = {}
     for part in ("train", "heldout"):
         digest, count = hashlib.sha256(), 0
         target = folder / f"{part}.bin"

@@ -41,7 +41,8 @@ class Cache:
             new[:, :, :, top:] = 0  # weight nought times memory that happens to hold NaN would be NaN
             new[:, :, :, :top] = kept[:, :, :, :top].index_select(1, rows)
             parts.append(new)
-        return Cache(*parts, self.used[rows])
+        keys, values = parts
+        return Cache(keys, values, self.used[rows])
 
 
 class Decoder:

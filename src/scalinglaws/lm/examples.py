@@ -48,7 +48,7 @@ class Size:
         """Forward FLOPs a token with the last layer, 2·(N + vocabulary·d), without attention."""
         return 2.0 * (self.N + vocabulary * self.d_model)
 
-    def transformer(self, vocabulary: int, device: str = "cpu") -> Transformer:
+    def transformer(self, vocabulary: int, device: str | torch.device = "cpu") -> Transformer:
         """The engine's model of this shape."""
         run = Run(
             corpus="examples",

@@ -7,7 +7,7 @@ then `optimiser.adamw`. What is learnt is the loss, where the batches come from 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -55,7 +55,9 @@ class _Executor:
     def gradient(self, *batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What is reported of the batch [R], and the gradient [R, P] of its loss."""
         flat = self.state.flat.detach().requires_grad_()
-        reported, weight, gradient = 0.0, 0.0, None
+        reported: Any = 0.0
+        weight: Any = 0.0
+        gradient: Any = None
         for part in (batch,) if flat.is_cuda else self.feed.parts(batch):
             objective, told, share = self.loss(flat, *part)
             (piece,) = torch.autograd.grad(objective, flat)
@@ -97,8 +99,8 @@ class CUDA(_Executor):
         self.device = state.flat.device
         self.rates = torch.zeros(2, len(state.flat), device=self.device)
         self.gather = feed.on_device(self.device)
-        self.chosen: torch.Tensor | None = None
-        self.chunk: tuple[int, torch.Tensor | None] = (-1, None)
+        self.chosen: Any = None
+        self.chunk: tuple[int, Any] = (-1, None)
         self.graph: torch.cuda.CUDAGraph | None = None
         self.side: torch.cuda.Stream | None = None
         self.warm = 0

@@ -26,7 +26,7 @@ class LSTM:
             run.context,
         )
         self.dropout = run.dropout
-        shapes = {"embedding": (vocabulary, self.d)}
+        shapes: dict[str, tuple[int, ...]] = {"embedding": (vocabulary, self.d)}
         for i in range(self.n_layer):
             shapes |= {f"{i}.input": (4 * self.d, self.d), f"{i}.hidden": (4 * self.d, self.d)}
             shapes |= {f"{i}.bias": (4 * self.d,)}

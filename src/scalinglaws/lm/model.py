@@ -42,7 +42,7 @@ class Transformer:
         self.n_layer, self.d, self.heads = run.n_layer, run.d_model, run.n_head
         self.vocabulary, self.context, self.dropout = vocabulary, run.context, run.dropout
         d, f = run.d_model, run.d_ffw
-        shapes = {"embedding": (vocabulary, d)}
+        shapes: dict[str, tuple[int, ...]] = {"embedding": (vocabulary, d)}
         for i in range(run.n_layer):
             shapes |= {
                 f"{i}.qkv": (d, 3 * d),

@@ -36,7 +36,7 @@ def sample(
     decoder: Decoder,
     contexts: Sequence[Sequence[int]],
     samples: int,
-    room: Sequence[int],
+    room: Sequence[int] | np.ndarray,
     stop: Stop,
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
@@ -55,8 +55,7 @@ def sample(
     for some, draws in _batches([len(c) for c in contexts], room, samples, most):
         grid = _Grid(decoder, [contexts[i] for i in some], draws.stop - draws.start, room[some], stop)
         written, length = grid.write(temperature, generator)
-        at = np.ix_(some, range(draws.start, draws.stop), range(written.shape[-1]))
-        tokens[at] = written
+        tokens[some, draws, : written.shape[-1]] = written
         lengths[some, draws] = length
     return tokens, lengths
 
@@ -207,7 +206,7 @@ class _Grid:
             plain(0)
         for k, tensor in kept.items():
             getattr(self, k).copy_(tensor)
-        if generator is not None:
+        if generator is not None and drawn is not None:
             generator.set_state(drawn)
         return lambda t: graph.replay()
 

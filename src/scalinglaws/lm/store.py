@@ -80,7 +80,7 @@ class Store:
             return None
         except (OSError, pa.ArrowException, KeyError) as error:
             if getattr(error, "errno", None):  # the file may be sound: no permission, too many open files, …
-                raise StoreError(f"cannot read {path}: {error.strerror}") from None
+                raise StoreError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
             path.replace(path.with_suffix(".damaged"))
             return None
 
@@ -157,7 +157,7 @@ def _schema() -> pa.Schema:
         "str": pa.string(),
         "tuple[int, ...]": pa.list_(pa.int64()),
     }
-    types = {"hash": pa.string()} | {f.name: kinds[f.type] for f in fields(Run)}
+    types = {"hash": pa.string()} | {f.name: kinds[str(f.type)] for f in fields(Run)}
     for name in RESULTS:
         types[name] = pa.float64()
         if name in ("N", "N_total", "D", "steps_trained"):

@@ -7,10 +7,11 @@ import os
 import signal
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
+from typing import Any
 
 import pandas as pd
 
@@ -76,10 +77,10 @@ def jobs(runs: list[Run], rate: dict, device: str = "cpu", study=None) -> list[J
         for at in range(0, len(group), REPLICAS):
             part = group[at : at + REPLICAS]
             result.append(Job(part, sum(cost.seconds(r, rate) for r in part)))
-    by_key: Counter = Counter()
+    by_key: dict = defaultdict(float)
     for job in result:
         by_key[job.key] += job.seconds
-    whole: Counter = Counter()
+    whole: dict = defaultdict(float)
     for run in runs if study is None else study:
         if cost.shape_key(run) in rate:
             whole[cost.shape_key(run)] += cost.seconds(run, rate)
@@ -185,7 +186,7 @@ class _Worker:
         self.process = context.Process(target=serve, args=(theirs, store, device), daemon=True)
         self.process.start()
         theirs.close()
-        self.job: Job | None = None
+        self.job: Any = None  # a `Job` while it works on one
         self.key: tuple | None = None
         self.share = 0.0
 
@@ -256,7 +257,8 @@ class _Sweep:
         return next((i for i, job in enumerate(self.queue) if job.key not in taken), 0)
 
     def _listen(self) -> None:
-        pipes = {w.pipe: w for w in self._busy()}
+        pipes: dict[Any, _Worker] = {w.pipe: w for w in self._busy()}
+        pipe: Any
         for pipe in wait(list(pipes), timeout=0.5):
             worker = pipes[pipe]
             try:

@@ -224,7 +224,7 @@ class Trainer:
                 curve.status = "finished"
             if not math.isfinite(losses[r]):
                 curve.status = "diverged"
-            final = {"loss": losses[r], "position_loss": by_position[r]}
+            final: dict = {"loss": losses[r], "position_loss": by_position[r]}
             final["transfer_final"] = transfer[r] if transfer else math.nan
             if run.patience and curve.best_loss < losses[r]:
                 best = int(np.argmin(curve.evaluation_loss))

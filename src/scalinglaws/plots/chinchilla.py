@@ -179,7 +179,7 @@ def multiverse(fig, table, chosen):
         fontsize=8,
     )
     top.set(ylabel="exponent a (80 % interval)")
-    labels = []
+    labels: list[str] = []
     for column in ("objective", "data"):
         for value in dict.fromkeys(table[column]):
             at = x[table[column] == value]

@@ -52,7 +52,8 @@ def data_limited(fig, runs, fit):
         x = N ** fit.params["ratio"] / part["distinct"]
         floor = np.power(fit.law.N_c / N, fit.law.alpha_N)
         right.plot(x, part["loss"] / floor - 1, "o", ms=4.5, color=colour)
-    x = np.geomspace(*right.get_xlim(), 60) if right.get_xlim()[0] > 0 else np.geomspace(1e-6, 1e-1, 60)
+    low, high = right.get_xlim()
+    x = np.geomspace(low, high, 60) if low > 0 else np.geomspace(1e-6, 1e-1, 60)
     scale = fit.law.N_c ** fit.params["ratio"] / fit.law.D_c
     right.plot(x, (1 + x / scale) ** fit.law.alpha_D - 1, color="0.5", lw=1.2)
     left.set(

@@ -71,7 +71,7 @@ class Transformers(open_models.Transformers):
     def prompt(self, question: str) -> str:
         return _asked(self.tokenizer, question)
 
-    def write(self, text, count, temperature, stops, limit, seed):
+    def write(self, text, count, temperature, stops, limit, seed):  # type: ignore[override]  # of one task
         import torch
 
         torch.manual_seed(seed)
@@ -104,7 +104,7 @@ class VLLM(open_models.VLLM):
     def prompt(self, question: str) -> str:
         return _asked(self.tokenizer, question)
 
-    def write(self, text, count, temperature, stops, limit, seed):
+    def write(self, text, count, temperature, stops, limit, seed):  # type: ignore[override]  # of one task
         from vllm import SamplingParams
 
         how = SamplingParams(n=count, temperature=temperature, max_tokens=limit, stop=list(stops), seed=seed)
@@ -209,8 +209,8 @@ def tally(
     status = np.array([outcomes[k].status for k in keys], object)
     right = np.array([passed(task, outcomes[k]) for k in keys], bool).reshape(len(keys), len(task.tests))
     operations = np.array([known[k].operations for k in keys], int)
-    whole, base = right.all(1), right[:, : task.base]
-    row = {"n": len(written), "broken": len(written) - int(count.sum()), "c": int(count[whole].sum())}
+    whole, base = np.asarray(right.all(1)), right[:, : task.base]
+    row: dict = {"n": len(written), "broken": len(written) - int(count.sum()), "c": int(count[whole].sum())}
     row["right_operations"] = int((count * whole * operations).sum())
     for m in (*VISIBLE, None):
         first, end = base[:, :m], "" if m is None else m

@@ -228,9 +228,10 @@ def with_answers(task: Task, box: Sandbox, limits: Limits) -> Task:
     if found.status != "finished" or None in found.values:
         wrong = sorted({e for e in found.errors if e})
         raise Unsound(f"{task.name}: its reference solution {' '.join([found.status, *wrong])}")
-    known = replace(task, expected=tuple(found.values), seconds=found.seconds)
+    values = [str(v) for v in found.values]
+    known = replace(task, expected=tuple(values), seconds=found.seconds)
     plain = lambda value: not value.startswith('{"digest"')
-    if not all(_right(known, i, v, by_text=False) for i, v in enumerate(found.values) if plain(v)):
+    if not all(_right(known, i, v, by_text=False) for i, v in enumerate(values) if plain(v)):
         raise Unsound(f"{task.name}: its reference solution is not right by its own rule")
     return known
 

@@ -69,7 +69,8 @@ def _sorted(v, n, k):
 
 
 def _descending(v, n, k):
-    return _reverse(*_sorted(v, n, k), k)
+    v, n = _sorted(v, n, k)
+    return _reverse(v, n, k)
 
 
 def _unique(v, n, k):
@@ -200,7 +201,8 @@ Program = tuple[tuple[int, int], ...]
 def parse(tokens: Sequence[str]) -> Program | None:
     """The program that these words spell; None where they spell none: an unknown word, a missing,
     superfluous or impossible argument, `again` with nothing before it, more than MOST_OPERATIONS."""
-    program, words = [], list(tokens)
+    program: list[tuple[int, int]] = []
+    words = list(tokens)
     while words:
         op = NAMES.get(words.pop(0))
         if op is None or (op == AGAIN and not program):

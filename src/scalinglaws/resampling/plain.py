@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 LONGEST = 2**16
 """Characters of a value that is sent whole."""
@@ -47,6 +48,7 @@ def encode(value) -> object:
     if isinstance(value, dict):
         pairs = [[encode(k), encode(v)] for k, v in dict.items(value)]
         return {"dict": sorted(pairs, key=json.dumps)}
+    kind: Any
     for kind in (set, frozenset):
         if isinstance(value, kind):
             return {"set": sorted((encode(v) for v in kind.__iter__(value)), key=json.dumps)}
@@ -113,7 +115,7 @@ class Opaque:
     def __init__(self, name: str):
         self.name = name
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __eq__(self, other) -> bool:
         return False

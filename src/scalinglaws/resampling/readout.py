@@ -61,7 +61,7 @@ class Ladder:
 
     def common(self, m: int) -> np.ndarray:
         """Tasks where every model has a sample that passes m tests."""
-        return (self.b[m] > 0).all(0)
+        return np.asarray((self.b[m] > 0).all(0))
 
     def by_rung(self, each: np.ndarray) -> dict[str, float]:
         """Values of the models [models], the mean over the seeds of a rung."""

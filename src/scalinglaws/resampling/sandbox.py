@@ -149,7 +149,7 @@ class Sandbox:
     def __init__(self, layers: Iterable[str] | None = None):
         self.layers = tuple(LAYERS if layers is None else layers)
         self.server: subprocess.Popen | None = None
-        self.control: socket.socket | None = None
+        self.control: socket.socket
         self.stopped = False
 
     def __enter__(self) -> Sandbox:
@@ -164,7 +164,7 @@ class Sandbox:
             self.control.close()
             self.server.kill()
             self.server.wait()
-            self.server = self.control = None
+            self.server = None
 
     def stop(self) -> None:
         """Have another thread's `run` end at once; nothing is run any more."""
@@ -183,7 +183,7 @@ class Sandbox:
             # -I would ignore the seed of hashes, with which verdicts are the same each time
             self.server = subprocess.Popen(
                 [python, "-s", "-S", "-P", "-B", "-c", _START, str(LIBRARY), ",".join(self.layers)],
-                stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 env={"PYTHONHASHSEED": "0"}, cwd="/", start_new_session=True,
             )  # fmt: skip
 

@@ -149,10 +149,10 @@ def tally(task: Task, written: list[Program | None]) -> tuple[dict, list[dict]]:
             kinds[p] = kinds.get(p, 0) + 1
     programs, times = list(kinds), np.array(list(kinds.values()), int)
     right, done = judge(task, programs)
-    whole = right.all(1)
+    whole = np.asarray(right.all(1))
     operations = np.array([len(p) for p in programs], int)
     wasteful = ~sound(programs) if programs else np.zeros(0, bool)
-    row = {"n": len(written), "broken": sum(p is None for p in written), "c": int(times[whole].sum())}
+    row: dict = {"n": len(written), "broken": sum(p is None for p in written), "c": int(times[whole].sum())}
     row |= _style("right", times * whole, operations, wasteful)
     for m in VISIBLE:
         passed = right[:, :m].all(1)

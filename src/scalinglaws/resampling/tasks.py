@@ -69,7 +69,7 @@ def sound(programs: Sequence[Program], probes: Lists = PROBES) -> np.ndarray:
         ]
     )
     shorter, owner = [], []
-    for i in np.flatnonzero(kept):
+    for i in np.flatnonzero(kept).tolist():
         for other in _shorter(programs[i]):
             shorter.append(other)
             owner.append(i)
@@ -93,7 +93,7 @@ def draw_programs(
     depths: Sequence[int], rng: np.random.Generator, avoid: frozenset[bytes] = frozenset(), at_once=4096
 ) -> list[Program]:
     """A sound program for each depth, none with a behaviour of `avoid`."""
-    out: list[Program | None] = [None] * len(depths)
+    out: dict[int, Program] = {}
     missing = list(range(len(depths)))
     while missing:
         some = missing[:at_once]
@@ -104,8 +104,8 @@ def draw_programs(
         for i, program, ok in zip(some, drawn, good, strict=True):
             if ok:
                 out[i] = program
-        missing = [i for i in some if out[i] is None] + missing[at_once:]
-    return out
+        missing = [i for i in some if i not in out] + missing[at_once:]
+    return [out[i] for i in range(len(depths))]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,9 @@ def work_off(
     """
     tidy(artefacts.folder)
     start = share[0] * len(todo) // share[1]
-    todo, finished, failed = todo[start:] + todo[:start], set(), set()
+    todo = todo[start:] + todo[:start]
+    finished: set[str] = set()
+    failed: set[str] = set()
     while len(finished) < len(todo):
         before = len(finished), len(failed)
         for job in todo:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 NO_CODE = {"trust_remote_code": False}
 WEIGHTS = NO_CODE | {"use_safetensors": True}
@@ -74,9 +75,10 @@ def model(name: str, dtype: str = "auto", device: str | None = None):
     from transformers import AutoModelForCausalLM
 
     with _told(name):
-        found, about = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             name, dtype=dtype, output_loading_info=True, **WEIGHTS
         )
+        found, about = loaded
         if lacking := sorted(about["missing_keys"]):
             raise ModelError(
                 f"cannot load the model {name}: its files lack {len(lacking)} of its weights ({lacking[0]}, …)"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class Writer(Protocol):
 
     Returns for each (what it wrote, stop included; tokens; whether it ended by itself).
     """
+
+    tokenizer: Any
 
     def write(
         self, texts: Sequence[str], temperature: float, stop: str | None, limit: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -110,7 +111,7 @@ def run(
             "question": [question.text, question.answer],
         }
         known = artefacts.has("searches", what)
-        parts.append(artefacts.table("searches", what, lambda i=i: _one(engine, about, method, budget, i)))
+        parts.append(artefacts.table("searches", what, partial(_one, engine, about, method, budget, i)))
         if not known:
             say(f"problem {i + 1} of {len(engine.questions)}: right {parts[-1]['right'].iloc[0]:.2f}")
     table = pd.concat(parts, ignore_index=True)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
 
-from ..lm.decode import Cache, Decoder, draw
+from ..lm.decode import Decoder, draw
 from ..lm.examples import Examples, Recipe, Size, answers, fit, next_token_loss, pad
 from ..lm.model import Transformer
 from ..lm.sampling import sample
@@ -61,8 +62,8 @@ class Rows:
     length: np.ndarray
     finished: np.ndarray
     spent: np.ndarray
-    cache: Cache | None = None
-    logits: torch.Tensor | None = None
+    cache: Any = None
+    logits: Any = None
     extra: dict = field(default_factory=dict)
 
     def __len__(self) -> int:

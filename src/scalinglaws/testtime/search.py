@@ -187,7 +187,8 @@ def stepwise(
 def _survivors(rows, group, score, keep, width, distinct):
     """Indices of the next round's candidates, and their groups: the best `keep` of each group, `width` times each."""
     order = np.lexsort((-score, group, rows.problem))
-    best, taken, seen = [], {}, set()
+    best, seen = [], set()
+    taken: dict[tuple, int] = {}
     for i in order:
         place = (rows.problem[i], group[i])
         if distinct:

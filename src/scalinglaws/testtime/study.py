@@ -7,6 +7,7 @@ scored samples and searches; samples → revision model → chains. Asking for a
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
 
@@ -24,7 +25,7 @@ from .verifier import Verifier, auc, calibration, within
 from .world import Problem, World
 from .worlds import worlds
 
-METHODS = {
+METHODS: dict[str, Callable[..., list[search.Found]]] = {
     "best_of": search.best_of,
     "beam": search.beam,
     "beam_sqrt": lambda e, p, N: search.beam(e, p, N, M=max(1, round(N**0.5))),

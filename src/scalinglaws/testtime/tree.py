@@ -125,7 +125,7 @@ def finish(engine: Engine, nodes: dict[int, Node], found, temperature: float) ->
     rows = engine.complete(list(nodes), 1, temperature, prefixes)
     score = engine.score(rows)
     _count(found, rows, before)
-    for r in np.flatnonzero(rows.finished):
+    for r in np.flatnonzero(rows.finished).tolist():
         _keep(found[int(rows.problem[r])], rows, r, score[r])
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ class Verifier:
         if head == "factored":
             shapes |= {"token": (d, V), "token.bias": (V,)}
         self.layout = Layout(shapes)
-        self.flat = flat
+        self.flat: Any = flat
         if flat is not None:
             self._ready()
 

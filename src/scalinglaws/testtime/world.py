@@ -103,7 +103,7 @@ class World(ABC):
 
     def sample(self, n: int, rng: np.random.Generator, target: bool = False, held_out: bool = False):
         """n problems, difficulties in equal shares, from the training or the held-out split."""
-        found = []
+        found: list[Problem] = []
         while len(found) < n:
             difficulty = self.difficulties[len(found) % len(self.difficulties)]
             problem = self.problem(difficulty, rng, target)
