@@ -57,7 +57,7 @@ def house(tmp_path, monkeypatch):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "data" / "registry.toml").write_text((root() / "data" / "registry.toml").read_text())
     for room in ("testtime", "resampling"):
-        for name in (f"studies/{room}.yaml", f"{room}/pieces-cpu.parquet"):
+        for name in (f"studies/{room}.yaml", f"{room}/provenance-cpu.parquet"):
             (tmp_path / "data" / name).write_bytes((root() / "data" / name).read_bytes())
     monkeypatch.setenv("SCALINGLAWS_ROOT", str(tmp_path))
     return tmp_path

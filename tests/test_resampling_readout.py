@@ -195,7 +195,7 @@ def test_the_interval_of_the_best_budget_is_that_of_single_resamples():
 
 
 def seeded(seeds=3, luck=0.5, tasks=80, seed=0):
-    """Three rungs whose seeds differ by luck in skill."""
+    """Three models whose seeds differ by luck in skill."""
     rng = np.random.default_rng(seed)
     ease, parts = rng.normal(0, 1, tasks), []
     for s in range(seeds):
@@ -210,12 +210,12 @@ def test_the_bootstrap_draws_seeds_and_keeps_the_order_of_the_rungs():
     names = []
     R.bootstrap(lambda part: names.append(tuple(part.names)) or 0.0, of, 20, 0)
     assert set(names) == {tuple(of.names)}
-    rung = of.names == of.rungs[0]
-    low, high = R.bootstrap(lambda part: part.pass_1[rung].mean(), of, 300, 0)
+    model = of.names == of.ladder[0]
+    low, high = R.bootstrap(lambda part: part.pass_1[model].mean(), of, 300, 0)
     one = of.models(of.seeds == 0)
-    low_1, high_1 = R.bootstrap(lambda part: part.pass_1[one.names == of.rungs[0]].mean(), one, 300, 0)
+    low_1, high_1 = R.bootstrap(lambda part: part.pass_1[one.names == of.ladder[0]].mean(), one, 300, 0)
     assert high - low > 1.2 * (high_1 - low_1) / np.sqrt(3)  # luck in training is in it
-    assert low < of.pass_1[rung].mean() < high
+    assert low < of.pass_1[model].mean() < high
 
 
 def test_the_share_of_small_budgets_is_a_plain_count():

@@ -140,7 +140,7 @@ def test_a_study_of_artefacts_is_made_by_an_array_as_it_is_locally(slurm, tmp_pa
         assert ("with 3 tasks" in done.stdout) == (where == "slurm")
         tables[where] = packed_tables(base, room)
         assert (base / "data" / room / "models-smoke.safetensors").is_file()
-        assert len(read_table(base / "data" / room / "pieces-smoke.parquet")) > 8
+        assert len(read_table(base / "data" / room / "provenance-smoke.parquet")) > 8
     assert tables["local"].keys() == tables["slurm"].keys()
     for name, table in tables["local"].items():
         pd.testing.assert_frame_equal(tables["slurm"][name], table)

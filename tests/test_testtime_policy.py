@@ -263,7 +263,7 @@ def test_a_piece_is_made_once_and_packed(tmp_path):
     artefacts.table("searches", {"a": 2}, make)
     assert len(made) == 2
     paths = artefacts.pack(tmp_path / "out")
-    assert [p.name for p in paths] == ["searches-smoke.parquet", "pieces-smoke.parquet"]
+    assert [p.name for p in paths] == ["searches-smoke.parquet", "provenance-smoke.parquet"]
     assert len(pd.read_parquet(paths[0])) == 4
     notes = pd.read_parquet(paths[1])
     assert set(notes["kind"]) == {"searches"}

@@ -73,8 +73,8 @@ def tables(house):
 
 
 def test_every_kind_of_table_is_made_with_its_provenance(tables):
-    assert set(tables) == {*KINDS, "pieces"}
-    pieces = tables["pieces"]
+    assert set(tables) == {*KINDS, "provenance"}
+    pieces = tables["provenance"]
     assert set(pieces["kind"]) == {*KINDS, "proposer", "labels", "verifier", "revision"}
     assert pieces[["commit", "date", "processor", "torch"]].ne("").all().all()
     assert len(tables["samples"]) == 16 * 4
@@ -88,7 +88,7 @@ def test_a_second_call_makes_nothing(tables, house, monkeypatch):
     monkeypatch.setattr(ArtefactStore, "_held", lambda *_: made.append(1))
     again = pipeline.tables("smoke")
     assert not made
-    for kind in (*KINDS, "pieces"):
+    for kind in (*KINDS, "provenance"):
         pd.testing.assert_frame_equal(again[kind], tables[kind])
 
 

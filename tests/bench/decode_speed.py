@@ -82,7 +82,7 @@ def generate(theirs, problems, samples, greedy=False):
 def trained(size: Size, device="cpu"):
     """A model whose answers have the lengths they should: a little training is enough."""
     model = size.transformer(len(WORLD.tokens), device)
-    recipe = Recipe(steps=250, batch=32, learning_rate=0.4 / size.d_model, warmup=10)
+    recipe = Recipe(steps=120, batch=32, learning_rate=0.4 / size.d_model, warmup=10)
     flat = train(WORLD, size, recipe, device=device)
     return model, flat.to(device), WORLD.sample(PROBLEMS, np.random.default_rng(0), target=True)
 

@@ -14,7 +14,7 @@ from ..paths import root
 from ..store import write_whole
 
 ROOMS = {
-    "laws": "Laws", "flops": "FLOPs", "fit": "Fitting", "datasets": "Datasets", "studies": "Studies", "lm": "The engine",
+    "laws": "Laws", "flops": "FLOPs", "store": "The store", "fit": "Fitting", "datasets": "Datasets", "studies": "Studies", "lm": "The engine",
     "testtime": "Test-time search", "resampling": "Resampling", "claims": "The ledger", "notebook": "What a page needs",
 }  # fmt: skip
 """The rooms that people import from, and what their pages are called."""
@@ -61,11 +61,12 @@ def _room(room: str) -> Iterator[str]:
 def _entry(node: ast.FunctionDef | ast.ClassDef) -> Iterator[str]:
     """One function, or a class with its fields and public methods."""
     if isinstance(node, ast.FunctionDef):
-        yield f"### `{node.name}{_signature(node)}`"
+        yield f"### `{node.name}`"
+        yield f"```python\n{node.name}{_signature(node)}\n```"
         yield from _text(node)
         return
     bases = ", ".join(ast.unparse(b) for b in node.bases)
-    yield f"### class `{node.name}{f'({bases})' if bases else ''}`"
+    yield f"### class `{node.name}`{f' ({bases})' if bases else ''}"
     yield from _text(node)
     fields = [
         n for n in node.body if isinstance(n, ast.AnnAssign) and not ast.unparse(n.target).startswith("_")

@@ -178,7 +178,7 @@ def _allocate(report, fit, boot, runs, options, verdict):
         found["interval"] = {name: list(v) for name, v in ends.items()}
         if found["loss"] is not None:
             there = fitting.predict(fit, found["N"], found["D"], boot=boot, level=options.level)
-            found["interval"]["loss"] = list(there.interval or ())
+            found["interval"]["loss"] = list(there.interval)  # type: ignore[arg-type]  # with a bootstrap there is one
     report["allocation"] = found
 
 

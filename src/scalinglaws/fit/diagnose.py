@@ -140,7 +140,8 @@ def _determined(fit, runs, kept, boot, level) -> str:
     N, D = float(runs["N"].iloc[at]), float(runs["D"].iloc[at])
     text = f"the loss where they lie{', along ' + kept if kept else ''}: {float(fit.law.predict(N, D)):.4g} at N = {N:.3g}, D = {D:.3g}"
     if boot is not None:
-        low, high = predict(fit, N, D, boot=boot, level=level).mean or (np.nan, np.nan)
+        mean = predict(fit, N, D, boot=boot, level=level).mean
+        low, high = mean  # type: ignore[misc]  # with a bootstrap there is one
         text += f" ({100 * level:g} %: {low:.4g} to {high:.4g})"
     return text
 

@@ -132,5 +132,6 @@ def score(fit: Fit, left_out: pd.DataFrame, *, boot: Bootstrap | None = None, le
             predict(fit, N, D, boot=boot, level=level).interval
             for N, D in zip(left_out["N"], left_out["D"], strict=True)
         ]
-        inside = float(np.mean([e[0] <= v <= e[1] for e, v in zip(each, left_out["loss"], strict=True) if e]))
+        pairs = zip(each, left_out["loss"], strict=True)
+        inside = float(np.mean([e[0] <= v <= e[1] for e, v in pairs]))  # type: ignore[index]  # a bootstrap gives one
     return Holdout(len(left_out), float(miss.mean()), float(np.sqrt(np.mean(miss**2))), noise(fit), inside)

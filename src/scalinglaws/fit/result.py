@@ -148,7 +148,8 @@ def bootstrap(
     }
     if scheme not in draw:
         raise ValueError(f"scheme must be 'resample' or 'subsample', got {scheme!r}")
-    assert fit.refit is not None, f"{fit.method} cannot be refitted"
+    if fit.refit is None:
+        raise ValueError(f"a fit by {fit.method} cannot be resampled")
     if weights is not None:
         refits = fit.refit(weights)
     else:

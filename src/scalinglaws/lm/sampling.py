@@ -26,8 +26,8 @@ Stop = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 ROWS = 512
 """Rows of a batch: more do not fit a processor's cache."""
 CUDA_ROWS = 8192
-KEPT = 0.75
-"""A batch is packed when its rows could be so many times fewer."""
+KEPT = 0.9
+"""A batch is packed when this share of its rows, or fewer, would do."""
 CUDA_KEPT, CUDA_EVERY = 0.5, 8
 """On a GPU packing means capturing anew: it is looked at every so many tokens and done at a half."""
 

@@ -67,9 +67,9 @@ def ceilings(fig, tables, strong):
 
 
 def dose(fig, conditional, given, rates):
-    """Against the number of visible tests, a line a rung: accuracies left, P(pass | wrong) right.
+    """Against the number of visible tests, a line a model: accuracies left, P(pass | wrong) right.
 
-    Tables with a row a rung and a column a number of tests: P(right | passes), solid; the same with unsolved
+    Tables with a row a model and a column a number of tests: P(right | passes), solid; the same with unsolved
     tasks as wrong, dashed; the rates.
     """
     left, right = fig.subplots(1, 2)
@@ -104,9 +104,9 @@ def mechanism(fig, own, implied):
 
 
 def discoveries(fig, lines, groups, label):
-    """P(wrong | passes) by the sample that first passed: left a line a rung, right one rung's tasks by ease.
+    """P(wrong | passes) by the sample that first passed: left a line a model, right one model's tasks by ease.
 
-    lines, groups: name → (K, rate). label: the rung of the right panel.
+    lines, groups: name → (K, rate). label: the model of the right panel.
     """
     left, right = fig.subplots(1, 2, sharey=True)
     for (name, (K, rate)), colour in zip(lines.items(), budget_colours(lines), strict=True):
@@ -188,7 +188,7 @@ def styles(fig, panels, by_depth):
 
 
 def choices(fig, panels, names):
-    """Accuracy of ways to choose one program, a panel a number of tests, a line a way, against the rungs.
+    """Accuracy of ways to choose one program, a panel a number of tests, a line a way, against the models.
 
     panels: m → table of `readout.chosen`.
     """

@@ -37,7 +37,7 @@ def publish(profile: str, folder: Path | None = None) -> Path:
 
 
 def writers(profile: str, seed: int = 0) -> dict[str, Writer]:
-    """The shown models by rung, the weaker first; for "smoke" those of the toy study. Raises StoreError where there are none."""
+    """The shown models by model, the weaker first; for "smoke" those of the toy study. Raises StoreError where there are none."""
     if profile == "smoke":
         study = _first(profile, None)
         return {

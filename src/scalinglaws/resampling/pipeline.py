@@ -23,7 +23,9 @@ def jobs(sizes: dict, artefacts: ArtefactStore) -> list[Job]:
     found = plan(sizes)
     studies = [Study(found, seed, artefacts) for seed in found.seeds]
     out = [Job(f"data {s.seed} {part}", partial(s.part, part)) for s in studies for part in range(s.parts)]
-    return out + [Job(f"{name} {s.seed}", partial(s.rung, name)) for name in found.models for s in studies]
+    return out + [
+        Job(f"{name} {s.seed}", partial(s.complete, name)) for name in found.models for s in studies
+    ]
 
 
 def publish(profile: str) -> Path:

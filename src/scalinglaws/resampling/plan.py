@@ -12,7 +12,7 @@ from .tasks import Mix
 
 @dataclass(frozen=True)
 class ModelPlan:
-    """A rung of the ladder: its size, how many training examples it sees, how often each, and its recipe."""
+    """A model of the ladder: its size, how many training examples it sees, how often each, and its recipe."""
 
     name: str
     size: Size

@@ -34,8 +34,8 @@ class Ladder:
         return (self.c / self.n).mean(1)
 
     @property
-    def rungs(self) -> list[str]:
-        """The rungs by name, the weakest first."""
+    def ladder(self) -> list[str]:
+        """The models by name, the weakest first."""
         return list(dict.fromkeys(self.names))
 
     def tasks(self, chosen) -> Ladder:
@@ -63,9 +63,9 @@ class Ladder:
         """Tasks where every model has a sample that passes m tests."""
         return np.asarray((self.b[m] > 0).all(0))
 
-    def by_rung(self, each: np.ndarray) -> dict[str, float]:
-        """Values of the models [models], the mean over the seeds of a rung."""
-        return {name: float(np.mean(each[self.names == name])) for name in self.rungs}
+    def by_model(self, each: np.ndarray) -> dict[str, float]:
+        """Values of the models [models], the mean over the seeds of a model."""
+        return {name: float(np.mean(each[self.names == name])) for name in self.ladder}
 
 
 def ladder(counts: pd.DataFrame) -> Ladder:
@@ -92,7 +92,7 @@ def bootstrap(
 ) -> np.ndarray:
     """95 % interval [2, …] of a statistic: seeds are resampled, then tasks, all models on the same ones.
 
-    A drawn seed stands in the place of another in every rung, so that names keep their order. The statistic is
+    A drawn seed stands in the place of another in every model, so that names keep their order. The statistic is
     a number or an array. Resamples without a value are left out of its interval. Raises ValueError where none has one.
     """
     rng = np.random.default_rng(seed)

@@ -86,7 +86,7 @@ class Study:
         }
 
     def weights(self, name: str) -> torch.Tensor:
-        """Parameters of a rung."""
+        """Parameters of a model."""
         m = self.plan.models[name]
         recipe = replace(m.recipe, seed=self.seed)
 
@@ -116,8 +116,8 @@ class Study:
         """A few right and a few falsely accepted programs of each task, as words."""
         return self.artefacts.table("programs", self._about_samples(name), lambda: self._judged(name)[1])
 
-    def rung(self, name: str) -> None:
-        """Everything of a rung, from its weights to its tables; the notes of all of it travel with the tables."""
+    def complete(self, name: str) -> None:
+        """Everything of a model, from its weights to its tables; the notes of all of it travel with the tables."""
         for step in (self.weights, self.answers, self.counts, self.programs):
             step(name)
 

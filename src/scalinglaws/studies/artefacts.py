@@ -76,7 +76,7 @@ class ArtefactStore:
                 own, self._inner = took - self._inner, outer + took
                 note = {
                     "kind": kind,
-                    "piece": path.stem,
+                    "artefact": path.stem,
                     "about": json.dumps(about, sort_keys=True),
                     "seconds": round(own, 1),  # without the artefacts that were made on the way
                     "code": self.code,
@@ -114,7 +114,7 @@ class ArtefactStore:
             if len(table):
                 written.append(folder / f"{kind}-{self.profile}.parquet")
                 write_whole(written[-1], table_bytes(table))
-        written.append(folder / f"pieces-{self.profile}.parquet")
+        written.append(folder / f"provenance-{self.profile}.parquet")
         write_whole(written[-1], table_bytes(self.notes()))
         return written
 

@@ -70,7 +70,7 @@ def _made(job: Job, failed: set[str], say: Callable[[str], None], place: str) ->
 def price(todo: list[Job], artefacts: ArtefactStore) -> str:
     """What a study's jobs would take, in a line: hours as they were measured when its stored artefacts were made."""
     try:
-        made = packed("pieces", artefacts.profile, artefacts.name)
+        made = packed("provenance", artefacts.profile, artefacts.name)
         cores = " and ".join(sorted(set(made["processor"])))
         took = (
             f"{made['seconds'].sum() / 3600:.2f} hours of one core when the stored tables were made ({cores})"

@@ -97,17 +97,17 @@ def work(
 
 
 def tables(name: str, profile: str) -> dict[str, pd.DataFrame]:
-    """A study's tables by kind, as a chapter wants them, and under "pieces" who made what.
+    """A study's tables by kind, as a chapter wants them, and under "provenance" who made what.
 
     "smoke" makes them now, in this process, on one thread; the others read what is committed.
     Raises StoreError with the remedy where nothing is.
     """
     study = load(name, profile)
     if profile != "smoke":
-        return {kind: packed(kind, profile, name) for kind in (*study.tables, "pieces")}
+        return {kind: packed(kind, profile, name) for kind in (*study.tables, "provenance")}
     with one_thread():
         store = work(name, profile, say=lambda text: None)
-    return {kind: store.whole(kind) for kind in study.tables} | {"pieces": store.notes()}
+    return {kind: store.whole(kind) for kind in study.tables} | {"provenance": store.notes()}
 
 
 def names() -> list[str]:
