@@ -1,6 +1,6 @@
 """Tokens a second of the engine and of a plain loop, on the device at hand.
 
-`python tests/bench/lm_speed.py plain|engine SHAPE SECONDS [DEVICE [REPLICAS [BATCH]]]` prints one
+`python tests/bench/lm_speed.py plain|engine|examples SHAPE SECONDS [DEVICE [REPLICAS [BATCH]]]` prints one
 JSON line, `… matmul` the rate of large bf16 products on the GPU. The plain loop is what one would write first: one model as an `nn.Module` in float32, the
 fused attention of PyTorch, its AdamW, batches stacked in NumPy, PyTorch's default threads.
 """
@@ -113,6 +113,36 @@ def engine(shape, seconds, device, replicas, batch=32):
     )
 
 
+def examples(shape, seconds, device, batch):
+    """Training on examples, program writers on prompts of up to 69 tokens; slots count, padded or not."""
+    from functools import partial
+
+    from scalinglaws.lm import optimiser
+    from scalinglaws.lm.examples import Shuffled, Size, _State, next_token_loss
+    from scalinglaws.lm.executor import executor
+    from scalinglaws.resampling import writing
+
+    data = writing.curriculum(4096, (0.2, 0.4, 0.4), np.random.default_rng(0), frozenset())
+    model = Size(*shape).transformer(writing.VOCABULARY, device)
+    flat = model.initial(0).to(device)[None]
+    state = _State(flat, torch.zeros_like(flat), torch.zeros_like(flat))
+    weighted = partial(next_token_loss, model)
+
+    def loss(flat, *parts):
+        total, weight = weighted(model.layout.views(flat.to(torch.bfloat16)), *parts)
+        return total, total[None], weight
+
+    hyper = {"beta1": 0.9, "beta2": 0.95, "decay": 0.01, "clip": 1.0}
+    work = executor(state, loss, Shuffled(data, batch, 0), hyper)
+    rates, done = torch.tensor(optimiser.corrections([0.001], 100, 0.9, 0.95)), iter(range(10**9))
+    return timed(
+        lambda: work.step(next(done), rates),
+        seconds,
+        batch * data.tokens.shape[1],
+        lambda: torch.cuda.synchronize() if device == "cuda" else None,
+    )
+
+
 def matmul_rate(seconds=2.0) -> float:
     """FLOPs a second of large bf16 products on the GPU."""
     a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
@@ -134,10 +164,12 @@ def main() -> None:
     which, shape, seconds, *rest = sys.argv[1:]
     device, replicas, batch = rest[0] if rest else "cpu", *_numbers(rest[1:])
     size = tuple(int(part) for part in shape.split("x"))
-    if which == "engine" and device == "cpu":
+    if which != "plain" and device == "cpu":
         torch.set_num_threads(1)
     started = time.perf_counter()
-    if which == "plain":
+    if which == "examples":
+        rate = examples(size, float(seconds), device, batch)
+    elif which == "plain":
         rate = plain(size, float(seconds), device, batch)
     else:
         rate = engine(size, float(seconds), device, replicas, batch)
