@@ -495,7 +495,7 @@ def test_samples_depend_on_the_seed_alone(tiny):  # noqa: F811
     [
         ("--model m", "the following arguments are required: --tasks"),
         ("--model m --tasks humanevalplus --samples -3", "--samples must be at least 1, got -3"),
-        ("--model m --tasks humanevalplus --max-tokens 0", "--max-tokens must be at least 1"),
+        ("--model m --tasks humanevalplus --max-tokens 0", "--tokens must be at least 1"),
         ("--model m --tasks humanevalplus --temperature -1", "--temperature must be at least 0 (greedy)"),
         ("--model m --tasks humanevalplus --temperature 0 --samples 5", "greedy, every sample the same"),
         ("--model m --tasks humanevalplus --timeout nan", "--timeout must be above 0"),

@@ -62,7 +62,7 @@ def _entry(node: ast.FunctionDef | ast.ClassDef) -> Iterator[str]:
     """One function, or a class with its fields and public methods."""
     if isinstance(node, ast.FunctionDef):
         yield f"### `{node.name}`"
-        yield f"```python\n{node.name}{_signature(node)}\n```"
+        yield f"```python\ndef {node.name}{_signature(node)}: ...\n```"
         yield from _text(node)
         return
     bases = ", ".join(ast.unparse(b) for b in node.bases)
@@ -83,7 +83,7 @@ def _entry(node: ast.FunctionDef | ast.ClassDef) -> Iterator[str]:
 def _signature(node: ast.FunctionDef) -> str:
     """What stands between the parentheses of a call, and what comes back."""
     taken = re.sub(r"^(self|cls)(, )?", "", ast.unparse(node.args))
-    return f"({taken})" + (f" → {ast.unparse(node.returns)}" if node.returns else "")
+    return f"({taken})" + (f" -> {ast.unparse(node.returns)}" if node.returns else "")
 
 
 def _text(node: ast.AST) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from . import UserError, need_torch
+from . import UserError, open_model
 
 
 def register(commands) -> None:
@@ -16,44 +16,21 @@ def register(commands) -> None:
         description="Search with a language model and a process verifier over a data set, one stored result a problem. "
         "The book's own study: `scalinglaws study testtime`.",
     )
-    p.add_argument(
-        "--model", required=True, metavar="ID", help="a model of the Hugging Face hub, or a folder"
-    )
+    open_model.add_options(p, 1.0, 2048, "testtime-runs")
     p.add_argument("--prm", metavar="ID", help="a process verifier; without one answers are voted")
-    p.add_argument("--temperature", type=float, default=1.0, metavar="T", help="0 is greedy (default: 1)")
     p.add_argument("--prm-family", choices=("rlhflow", "math-shepherd"), help="how the verifier is asked")
     p.add_argument("--data", default="math500", help="math500, or a JSON-lines file with problem and answer")
     p.add_argument(
         "--method", default="best_of", metavar="NAME", help="best_of, beam, dvts, mcts, lookahead_1, …"
     )
     p.add_argument("--budget", type=int, default=16, metavar="N", help="generations a problem (default: 16)")
-    p.add_argument("--limit", type=int, metavar="N", help="only the first N problems")
-    p.add_argument("--tokens", type=int, default=2048, help="tokens of a solution at most (default: 2048)")
-    p.add_argument("--batch", type=int, default=16, help="sequences at once (default: 16)")
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--out", type=Path, default=Path("testtime-runs"), metavar="FOLDER")
-    p.add_argument("--dry-run", action="store_true", help="print what the run costs, then stop")
     p.set_defaults(run=run)
 
 
 def run(options) -> int:
     """Exit 0 when all is stored, 2 for bad input; after Ctrl-C the same command goes on."""
-    for name in ("budget", "tokens", "batch", "limit"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise UserError(f"--{name} must be at least 1, got {value}")
-    if not 0 <= options.temperature < float("inf"):
-        raise UserError(f"--temperature must be at least 0 (greedy), got {options.temperature:g}")
-    need_torch()
-    return _search(options)
-
-
-def _search(options) -> int:
-    try:
-        import transformers  # noqa: F401
-    except ImportError:
-        raise UserError(
-            "open models need transformers: pip install transformers math-verify, or run `make setup`"
-        ) from None
+    open_model.check(options, "budget")
+    options.out = options.out or Path("testtime-runs")
     from ..datasets import DataError
     from ..lm.store import StoreError
     from ..testtime import open_load, open_models, open_run, open_verifiers
@@ -78,7 +55,8 @@ def _search(options) -> int:
         size = open_run.parameters(options.model)
         judge_size = open_run.parameters(options.prm) if options.prm else 0
         cost = open_run.price(size, judge_size, len(asked), options.budget, min(512, options.tokens))
-        print(_price(cost, len(asked), options))
+        of = f"{len(asked)} problems, {options.method} with {options.budget} generations of about {min(512, options.tokens)} tokens"
+        print(open_model.price_line(cost, of))
         if options.dry_run:
             return 0
         writer = _writer(open_models, options)
@@ -107,19 +85,7 @@ def _search(options) -> int:
     return 0
 
 
-def _price(cost, problems: int, options) -> str:
-    return (
-        f"{problems} problems, {options.method} with {options.budget} generations of about {min(512, options.tokens)} tokens: "
-        f"{cost.tokens:.1e} tokens, {cost.flops:.1e} FLOPs, {cost.memory / 2**30:.1f} GiB of weights; "
-        f"{cost.hours(1e14):.2f} h at a sustained 1e14 FLOP/s (a GPU with vLLM), {cost.hours(1e13):.1f} h at 1e13"
-    )
-
-
 def _writer(open_models, options):
-    import importlib.util
-
-    import torch
-
-    if torch.cuda.is_available() and importlib.util.find_spec("vllm"):
+    if open_model.on_vllm(options):
         return open_models.VLLM(options.model, seed=options.seed)
-    return open_models.Transformers(options.model, options.batch, seed=options.seed)
+    return open_models.Transformers(options.model, options.batch, seed=options.seed, device=options.device)
