@@ -28,7 +28,7 @@ REASON = "no Chromium found (Debian: apt-get install chromium)"
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 PAGES = ["book/index.html", "book/chapters/kaplan.html", "book/chapters/chinchilla.html",
          "book/chapters/test_time_compute.html", "book/chapters/resampling.html", "book/scorecard.html", "book/fit.html", "book/reproduce.html",
-         "book/notation.html", "book/glossary.html", "book/bibliography.html"]  # fmt: skip
+         "book/notation.html", "book/glossary.html", "book/bibliography.html", "book/architecture.html", "book/api/laws.html", "book/api/resampling.html"]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
