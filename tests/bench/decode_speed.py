@@ -1,6 +1,7 @@
 """Tokens a second of whole solutions, here and by Hugging Face `generate` on the same weights, on the device at hand.
 
-`python tests/bench/decode_speed.py ours|generate|floor SHAPE SEQUENCES [DEVICE [fp32|bf16]]` prints one JSON line.
+`python tests/bench/decode_speed.py ours|generate|floor SHAPE SEQUENCES DEVICE fp32|bf16 WEIGHTS` prints one JSON line;
+WEIGHTS is a file that `trained` wrote.
 Prompts are the chain world's own, eight lengths in one batch; a sequence ends with its answer. "floor" is what the
 matrix products of one token cost at the rate measured for products of this shape: a decoder that did nothing else.
 """
@@ -79,12 +80,15 @@ def generate(theirs, problems, samples, greedy=False):
     return out[:, longest:]
 
 
-def trained(size: Size, device="cpu"):
-    """A model whose answers have the lengths they should: a little training is enough."""
-    model = size.transformer(len(WORLD.tokens), device)
+def trained(size: Size, device="cpu") -> torch.Tensor:
+    """Parameters whose answers have the lengths they should: a little training is enough."""
     recipe = Recipe(steps=120, batch=32, learning_rate=0.4 / size.d_model, warmup=10)
-    flat = train(WORLD, size, recipe, device=device)
-    return model, flat.to(device), WORLD.sample(PROBLEMS, np.random.default_rng(0), target=True)
+    return train(WORLD, size, recipe, device=device)
+
+
+def problems():
+    """The prompts, of eight lengths."""
+    return WORLD.sample(PROBLEMS, np.random.default_rng(0), target=True)
 
 
 def _best(write, seconds: float, synchronise) -> float:
@@ -118,8 +122,7 @@ def floor(size: Size, rows: int, device, dtype, synchronise) -> float:
 
 def main() -> None:
     """The command line."""
-    which, shape, sequences, *rest = sys.argv[1:]
-    device, kind = [*rest, *("cpu", "fp32")[len(rest) :]]
+    which, shape, sequences, device, kind, weights = sys.argv[1:]
     size, sequences = Size(*map(int, shape.split("x"))), int(sequences)
     torch.set_num_threads(1)
     synchronise = torch.cuda.synchronize if device == "cuda" else lambda: None
@@ -127,17 +130,18 @@ def main() -> None:
         rows = min(sequences, 512) if device == "cpu" else sequences
         print(json.dumps({"tokens_per_second": floor(size, rows, device, DTYPES[kind], synchronise)}))
         return
-    model, flat, problems = trained(size, device)
+    flat, asked = torch.load(weights), problems()
     if which == "ours":
-        proposer = Proposer(WORLD, model, flat, seed=1, dtype=DTYPES[kind])
-        write = lambda: int(proposer.solve(problems, sequences // PROBLEMS).length.sum())
+        model = size.transformer(len(WORLD.tokens), device)
+        proposer = Proposer(WORLD, model, flat.to(device), seed=1, dtype=DTYPES[kind])
+        write = lambda: int(proposer.solve(asked, sequences // PROBLEMS).length.sum())
     else:
-        theirs = equivalent(size.transformer(len(WORLD.tokens)), flat.cpu()).to(device).to(DTYPES[kind])
-        write = lambda: int((generate(theirs, problems, sequences // PROBLEMS) != PAD).sum())
+        theirs = equivalent(size.transformer(len(WORLD.tokens)), flat).to(device).to(DTYPES[kind])
+        write = lambda: int((generate(theirs, asked, sequences // PROBLEMS) != PAD).sum())
     write()
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    rate = _best(write, 6.0, synchronise)
+    rate = _best(write, 4.0, synchronise)
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else resident
     print(json.dumps({"tokens_per_second": rate, "peak_mib": peak}))

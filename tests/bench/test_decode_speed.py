@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("transformers", reason="transformers is not installed")
 sys.path.insert(0, str(Path(__file__).parent))
@@ -25,11 +27,13 @@ def measured(*arguments):
 
 def compare(shape, sequences, device="cpu"):
     """One line: tokens a second of both, their ratio, the share of the floor, the ratio of peak memory."""
-    where = (shape, str(sequences), device)
-    theirs = measured("generate", *where)
-    ours = {kind: measured("ours", *where, kind) for kind in speed.DTYPES}
-    floors = {kind: measured("floor", *where, kind)["tokens_per_second"] for kind in speed.DTYPES}
-    again = measured("generate", *where)
+    with tempfile.NamedTemporaryFile(suffix=".pt") as weights:
+        torch.save(speed.trained(speed.Size(*map(int, shape.split("x"))), device), weights.name)
+        run = lambda which, kind: measured(which, shape, str(sequences), device, kind, weights.name)
+        theirs = run("generate", "fp32")
+        ours = {kind: run("ours", kind) for kind in speed.DTYPES}
+        floors = {kind: run("floor", kind)["tokens_per_second"] for kind in speed.DTYPES}
+        again = run("generate", "fp32")
     plain = max(theirs["tokens_per_second"], again["tokens_per_second"])
     parts = [
         f"{kind} {r['tokens_per_second'] / 1e3:.1f}k = {r['tokens_per_second'] / plain:.2f}×, "
@@ -44,7 +48,8 @@ def compare(shape, sequences, device="cpu"):
 
 
 def test_the_two_write_the_same_greedily():
-    model, flat, problems = speed.trained(speed.Size(4, 144, 4))
+    size = speed.Size(4, 144, 4)
+    model, flat, problems = size.transformer(len(speed.WORLD.tokens)), speed.trained(size), speed.problems()
     ours = speed.Proposer(speed.WORLD, model, flat).solve(problems, 1, 0.0)
     theirs = speed.generate(speed.equivalent(model, flat), problems, 1, greedy=True).tolist()
     for i in range(speed.PROBLEMS):
