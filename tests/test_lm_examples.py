@@ -85,7 +85,9 @@ def test_every_example_comes_once_before_any_comes_twice(examples):
     chunk = other.chunk(0)
     assert chunk.shape == (executors.CHUNK, 40)
     assert (chunk[:15].ravel() == seen).all()
-    assert (other.chunk(executors.CHUNK)[0] != chunk[0]).any()
+    assert (other.chunk(executors.CHUNK + 3)[0] != chunk[0]).any()
+    with pytest.raises(ValueError, match="step 3 have gone by"):
+        other.rows(3)
 
 
 @pytest.mark.parametrize("labelled", [False, True])

@@ -205,7 +205,7 @@ def seeded(seeds=3, luck=0.5, tasks=80, seed=0):
     return R.ladder(pd.concat(parts, ignore_index=True))
 
 
-def test_the_bootstrap_draws_seeds_and_keeps_the_order_of_the_rungs():
+def test_the_bootstrap_draws_seeds_and_keeps_the_order_of_the_ladder():
     of = seeded()
     names = []
     R.bootstrap(lambda part: names.append(tuple(part.names)) or 0.0, of, 20, 0)

@@ -165,6 +165,7 @@ def test_committed_plans_load():
         found = plan.load(profile)
         assert found.mix.size > 0
         assert len(found.models) >= 3
+    assert tuple(demonstration.writers("cpu")) == plan.load("cpu").shown  # the smaller first
 
 
 def test_examples_are_made_in_parts_and_are_the_same_for_every_size(small, tmp_path, monkeypatch):

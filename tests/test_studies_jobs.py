@@ -149,6 +149,10 @@ def test_the_study_shown_to_contributors_is_made_priced_and_gone_on_with(tmp_pat
         (("tables: [estimates]", "tables: estimates"), "darts.yaml: tables must be a list of names"),
         (("tables:", "table:"), "darts.yaml: unknown key 'table'; did you mean 'tables'?"),
         (("smoke:", "smok:"), "darts.yaml: no profile 'smoke'; it has: smok, cpu"),
+        (
+            ("made_by: darts ", "made_by: math "),
+            "darts.yaml: made_by: math has no function jobs(sizes, store)",
+        ),
         (("made_by: darts ", "made_by: 3 "), "darts.yaml: made_by must name the module"),
         (("profiles:", "profiles: [}"), "darts.yaml, line"),
     ],

@@ -8,6 +8,7 @@ import torch
 
 from scalinglaws.lm.decode import Decoder, draw
 from scalinglaws.lm.examples import Size
+from scalinglaws.testtime import labels
 from scalinglaws.testtime.chain import Chain
 from scalinglaws.testtime.proposer import Proposer
 from scalinglaws.testtime.world import ANSWER
@@ -154,3 +155,18 @@ def test_sampling_is_reproducible_and_its_answers_are_read_right(model, flat):
     assert (first.problem == np.repeat(np.arange(6), 8)).all()
     for i in range(len(first)):
         assert first.answer[i] == (WORLD.answer(first.solution(i)) if first.finished[i] else -1)
+
+
+def test_nothing_asked_is_nothing_written(proposer):
+    rows = proposer.complete([], [], [], 4)
+    assert len(rows) == 0
+    assert len(proposer.solve([], 3)) == 0
+
+
+def test_labels_where_no_sample_has_a_step_to_continue(proposer, monkeypatch):
+    """A proposer whose samples never end: nothing to roll out, nothing labelled."""
+    problems = WORLD.sample(2, np.random.default_rng(5), target=True)
+    monkeypatch.setattr(proposer, "_stop", lambda before, token: torch.zeros_like(token, dtype=torch.bool))
+    monkeypatch.setattr(WORLD, "answer", lambda solution: -1)
+    found = labels.label(proposer, problems, 3, 2)
+    assert len(found.solutions) == 0

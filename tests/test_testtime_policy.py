@@ -270,6 +270,17 @@ def test_a_piece_is_made_once_and_packed(tmp_path):
     assert (notes["commit"].str.len() >= 7).all()
 
 
+def test_rows_keep_their_order_whatever_code_made_them(tmp_path):
+    """Packed tables are compared from commit to commit, and seeds of resampling fall on rows."""
+    order = []
+    for code in ("old", "new", "other"):
+        store = ArtefactStore("cpu", tmp_path, "testtime", ("searches",), code)
+        for a in (3, 1, 2):
+            store.table("searches", {"a": a}, lambda a=a: pd.DataFrame({"x": [a]}))
+        order.append(store.whole("searches")["x"].tolist())
+    assert order == [[1, 2, 3]] * 3
+
+
 def test_seconds_are_a_pieces_own(tmp_path):
     """A piece that has another made on the way does not count its seconds again."""
     artefacts = ArtefactStore("smoke", tmp_path, "testtime", ("searches",))

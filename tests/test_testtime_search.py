@@ -70,7 +70,9 @@ class Toy:
 
     def complete(self, problems, samples, temperature, prefixes=None):
         rows = self.begin(problems, prefixes).select(np.repeat(np.arange(len(problems)), samples))
+        before = rows.length
         self.advance(rows, temperature, K)
+        rows.spent = rows.length - before
         return rows
 
     def score(self, rows):

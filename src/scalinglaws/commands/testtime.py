@@ -29,13 +29,13 @@ def register(commands) -> None:
 
 def run(options) -> int:
     """Exit 0 when all is stored, 2 for bad input; after Ctrl-C the same command goes on."""
-    open_model.check(options, "budget")
-    options.out = options.out or Path("testtime-runs")
     from ..datasets import DataError
     from ..lm.store import StoreError
     from ..testtime import open_load, open_models, open_run, open_verifiers
     from ..testtime.study import METHODS
 
+    open_model.check(options, "budget")
+    options.out = options.out or Path("testtime-runs")
     if options.method not in METHODS:
         raise UserError(f"--method {options.method!r}: there are {', '.join(METHODS)}")
     if options.prm is None and options.method not in open_run.UNGUIDED:

@@ -138,8 +138,10 @@ class Shuffled:
         self.order, self.start = np.empty(0, np.int64), 0
 
     def rows(self, step: int) -> np.ndarray:
-        """The examples [batch] of a step."""
+        """The examples [batch] of a step. Raises ValueError for a step before the last one asked for."""
         at = step * self.size - self.start
+        if at < 0:
+            raise ValueError(f"the examples of step {step} have gone by: steps are asked for in order")
         self.order, self.start = self.order[at:], self.start + at
         while len(self.order) < self.size:
             self.order = np.concatenate([self.order, self.rng.permutation(len(self.examples))])
@@ -159,8 +161,9 @@ class Shuffled:
             yield tuple(t[some, : int(length[some].max())] for t in batch)
 
     def chunk(self, step: int) -> np.ndarray:
-        """The examples [CHUNK, batch] of so many steps."""
-        return np.stack([self.rows(step + i).copy() for i in range(CHUNK)])
+        """The examples [CHUNK, batch] of the `CHUNK` steps around `step`."""
+        first = step // CHUNK * CHUNK
+        return np.stack([self.rows(first + i).copy() for i in range(CHUNK)])
 
     def on_device(self, device: torch.device) -> Callable[[torch.Tensor], tuple[torch.Tensor, ...]]:
         """All examples, whole."""

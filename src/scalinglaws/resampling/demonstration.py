@@ -37,7 +37,7 @@ def publish(profile: str, folder: Path | None = None) -> Path:
 
 
 def writers(profile: str, seed: int = 0) -> dict[str, Writer]:
-    """The shown models by model, the weaker first; for "smoke" those of the toy study. Raises StoreError where there are none."""
+    """The shown models by name, the smaller first; for "smoke" those of the toy study. Raises StoreError where there are none."""
     if profile == "smoke":
         study = _first(profile, None)
         return {
@@ -49,4 +49,5 @@ def writers(profile: str, seed: int = 0) -> dict[str, Writer]:
             f"no models data/{ROOM}/{path.name}: make them with `python -m scalinglaws study resampling --profile {profile}`"
         )
     weights, about = examples.load(path)
-    return {name: Writer(examples.Size(**about["sizes"][name]), w, seed) for name, w in weights.items()}
+    sizes = {name: examples.Size(**size) for name, size in about["sizes"].items()}
+    return {n: Writer(sizes[n], weights[n], seed) for n in sorted(sizes, key=lambda n: sizes[n].N)}

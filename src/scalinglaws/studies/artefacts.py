@@ -34,7 +34,7 @@ class ArtefactStore:
     def __init__(self, profile: str, folder: Path | None, name: str, kinds: Sequence[str], code: str = ""):
         self.profile, self.name, self.kinds, self.code = profile, name, tuple(kinds), code
         self.folder = Path(folder) if folder else root() / "_build" / name / profile
-        self.asked: set[Path] = set()
+        self.asked: dict[Path, str] = {}
         self._inner = 0.0
 
     def table(self, kind: str, about: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -61,7 +61,7 @@ class ArtefactStore:
     ):
         """The artefact, read and checked; a damaged one is set aside as NAME.damaged and made again."""
         path = self._path(kind, about, end)
-        self.asked.add(path)
+        self.asked[path] = json.dumps(about, sort_keys=True)
         if path.is_file():
             try:
                 return read(path)
@@ -94,14 +94,18 @@ class ArtefactStore:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield not path.is_file()
 
+    def _ordered(self) -> list[Path]:
+        """What was asked for, in an order that other code would keep: rows of packed tables stay where they are."""
+        return sorted(self.asked, key=lambda p: (p.parent.name, self.asked[p]))
+
     def notes(self) -> pd.DataFrame:
         """Provenance of every artefact that was asked for, one row each."""
-        found = [p.with_suffix(".json") for p in sorted(self.asked) if p.is_file()]
+        found = [p.with_suffix(".json") for p in self._ordered() if p.is_file()]
         return pd.DataFrame([json.loads(p.read_text()) for p in found])
 
     def whole(self, kind: str) -> pd.DataFrame:
         """All artefacts of a kind that were asked for, as one table: what older plans left behind stays out."""
-        parts = [read_table(p) for p in sorted(self.asked) if p.parent.name == kind and p.is_file()]
+        parts = [read_table(p) for p in self._ordered() if p.parent.name == kind and p.is_file()]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
     def pack(self, folder: Path | None = None) -> list[Path]:

@@ -56,12 +56,18 @@ class Study:
         if self.source != self.name and (beside := str(Path(self.source).resolve().parent)) not in sys.path:
             sys.path.insert(0, beside)
         try:
-            return import_module(self.made_by)
+            found = import_module(self.made_by)
         except ModuleNotFoundError as error:
             raise StudyError(f"{self.name}.yaml: made_by: {self.made_by}: {error}") from None
+        if not callable(getattr(found, "jobs", None)):
+            raise StudyError(f"{self.name}.yaml: made_by: {self.made_by} has no function jobs(sizes, store)")
+        return found
 
     def store(self, folder: Path | None = None) -> ArtefactStore:
-        """Where its artefacts are kept: `folder`, by default _build/NAME/PROFILE of the checkout."""
+        """Where its artefacts are kept: `folder`, by default _build/NAME/PROFILE of the checkout.
+
+        Of a module of one's own the digest covers that file; of the library's all that it imports.
+        """
         name, file = self.module.__name__, self.module.__file__
         own = name.startswith(f"{LIBRARY}.")
         code = code_digest(name.removeprefix(f"{LIBRARY}.")) if own else file_digest(Path(str(file)))
@@ -168,6 +174,7 @@ def load(source: str, profile: str = "cpu") -> Study:
         raise StudyError(f"{file}: tables must be a list of names, got {kinds!r}")
     sizes = section(file, content, profile)
     question, made_by = str(content.get("question", "")), content["made_by"]
+    source = source if source == name else str(Path(source).resolve())  # holds wherever a task runs
     return Study(name, profile, question, made_by, tuple(kinds), sizes, source)
 
 

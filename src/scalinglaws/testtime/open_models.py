@@ -139,6 +139,7 @@ class TextRows:
     length: np.ndarray
     finished: np.ndarray
     answer: np.ndarray
+    spent: Any = None  # [n] tokens written, where the rows are whole solutions
 
     def __len__(self) -> int:
         return len(self.problem)
@@ -197,7 +198,9 @@ class OpenEngine:
 
     def complete(self, problems, samples, temperature, prefixes=None) -> TextRows:
         rows = self.begin(problems, prefixes).select(np.repeat(np.arange(len(problems)), samples))
+        before = rows.length.copy()
         self._write(rows, temperature, None, self.most)
+        rows.spent = rows.length - before
         return rows
 
     def _write(self, rows: TextRows, temperature: float, stop: str | None, most: int) -> None:

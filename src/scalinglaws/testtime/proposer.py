@@ -203,7 +203,7 @@ class Proposer:
         index = np.repeat(np.arange(len(contexts)), samples)
         length = begun[index] + new.ravel()
         tokens = np.full((len(index), int(length.max(initial=1))), PAD, np.uint8)
-        for row, i, own in zip(tokens, index, written.reshape(len(index), -1), strict=True):
+        for row, i, own in zip(tokens, index, written.reshape(len(index), written.shape[-1]), strict=True):
             row[: begun[i]] = prefixes[i]
             row[begun[i] : begun[i] + len(own)] = own[: len(row) - begun[i]]
         rows = Rows(

@@ -40,7 +40,7 @@ class Engine(Protocol):
         """Write so many steps in every unfinished row, in place."""
 
     def complete(self, problems: Sequence[int], samples: int, temperature: float, prefixes=None) -> Rows:
-        """`samples` whole solutions of each entry, side by side; they cannot be advanced."""
+        """`samples` whole solutions of each entry, side by side, with `spent` [n] tokens written; they cannot be advanced."""
 
     def score(self, rows: Rows) -> np.ndarray:
         """log P [n] of each row as it stands."""
@@ -125,7 +125,7 @@ def best_of(engine: Engine, problems: Sequence[int], N: int, temperature: float 
     """N whole solutions a problem, in parallel."""
     rows = engine.complete(problems, N, temperature)
     found = {i: Found() for i in problems}
-    _spend(found, rows, rows.length)
+    _spend(found, rows, rows.spent)
     _collect(found, rows, engine.score(rows), np.arange(len(rows)) % N)
     return list(found.values())
 

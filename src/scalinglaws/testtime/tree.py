@@ -121,10 +121,9 @@ def expand(engine: Engine, paths: dict[int, list[Node]], found, width: int, temp
 def finish(engine: Engine, nodes: dict[int, Node], found, temperature: float) -> None:
     """Write the rest of each prefix in one go."""
     prefixes = [n.solution for n in nodes.values()]
-    before = engine.begin(list(nodes), prefixes).length
     rows = engine.complete(list(nodes), 1, temperature, prefixes)
     score = engine.score(rows)
-    _count(found, rows, before)
+    _count(found, rows, rows.length - rows.spent)
     for r in np.flatnonzero(rows.finished).tolist():
         _keep(found[int(rows.problem[r])], rows, r, score[r])
 
