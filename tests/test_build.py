@@ -61,7 +61,7 @@ title: T
 cite: p
 link: l
 claims:
-  - &c {id: p.x, locator: T1, statement: s, published: 2.0, estimand: x, evidence: [analytic], tolerance: {abs: .1, why: w}, expected: reproduced, chapter: small}
+  - &c {id: p.x, locator: T1, statement: s, published: 2.0, estimand: x, evidence: [analytic], tolerance: {abs: .1, why: w}, expected: reproduced}
   - {<<: *c, id: p.data}
 """
 REGISTRY = """\
@@ -80,7 +80,8 @@ def book(tmp_path_factory):
     for folder in ("data/claims", "data/papers", "book"):
         (base / folder).mkdir(parents=True)
     shutil.copytree(root() / "src", base / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    (base / "notebooks" / "small.md").write_text(CHAPTER)
+    (base / "notebooks" / "small").mkdir()
+    (base / "notebooks" / "small" / "lecture.md").write_text(CHAPTER)
     for profile in chapters.PROFILES:
         (base / "notebooks" / "profiles" / f"{profile}.yaml").write_text(
             "small: {x: %d}\n" % (3 if profile == "gpu" else 2)
@@ -110,12 +111,12 @@ def run(book, code, **environment):
 
 
 EXECUTE = "from scalinglaws.build import chapters; print(chapters.run_all('cpu', say=lambda *a: None))"
-STALE = "from scalinglaws.build import chapters; print(chapters.stale('small', 'cpu'))"
+STALE = "from scalinglaws.build import chapters; print(chapters.stale('small/lecture', 'cpu'))"
 
 
 @pytest.fixture(scope="module")
 def executed(book):
-    assert run(book, EXECUTE) == "['small']"
+    assert run(book, EXECUTE) == "['small/lecture']"
     return book
 
 
@@ -131,26 +132,28 @@ def test_nothing_changed_nothing_runs(executed):
 
 
 def test_prose_is_no_reason_to_run_and_reaches_the_page(executed):
-    source = executed / "notebooks" / "small.md"
+    source = executed / "notebooks" / "small" / "lecture.md"
     edit(source, "A sentence with", "Another sentence with")
     assert run(executed, STALE) == "None"
-    run(executed, "from scalinglaws.build import chapters; chapters.place('small', 'cpu')")
-    page = nbformat.read(executed / "book" / "chapters" / "small.ipynb", 4)
-    assert "Another sentence" in page.cells[0].source
-    assert "make data DATASET=absent" in page.cells[1].source  # what is missing is said once, below the title
-    assert page.cells[2].source == "x = 2  # a parameter"
-    assert any("record/text/plain" in str(o) for o in page.cells[3].outputs)
+    run(executed, "from scalinglaws.build import pages; pages.place('small/lecture', 'cpu')")
+    page = nbformat.read(executed / "book" / "chapters" / "small" / "lecture.ipynb", 4)
+    assert page.cells[0].source == "# Small"
+    assert re.search(r"1 minutes? · \d+ words", page.cells[1].source)
+    assert "make data DATASET=absent" in page.cells[2].source  # what is missing is said once, below the title
+    assert "Another sentence" in page.cells[3].source
+    assert page.cells[4].source == "x = 2  # a parameter"
+    assert any("record/text/plain" in str(o) for o in page.cells[5].outputs)
     assert "papermill" not in json.dumps(page.metadata)
-    first = (executed / "book" / "chapters" / "small.ipynb").read_bytes()
-    run(executed, "from scalinglaws.build import chapters; chapters.place('small', 'cpu')")
-    assert (executed / "book" / "chapters" / "small.ipynb").read_bytes() == first
+    first = (executed / "book" / "chapters" / "small" / "lecture.ipynb").read_bytes()
+    run(executed, "from scalinglaws.build import pages; pages.place('small/lecture', 'cpu')")
+    assert (executed / "book" / "chapters" / "small" / "lecture.ipynb").read_bytes() == first
     edit(source, "Another sentence with", "A sentence with")
 
 
 @pytest.mark.parametrize(
     ("path", "old", "new", "reason"),
     [
-        ("notebooks/small.md", "2 * x", "4 * x", "its code changed"),
+        ("notebooks/small/lecture.md", "2 * x", "4 * x", "its code changed"),
         ("notebooks/profiles/cpu.yaml", "x: 2", "x: 5", "the cpu profile changed"),
         ("data/papers/numbers.csv", "0.5", "0.75", "data/papers/numbers.csv changed"),
         ("data/claims/p.yaml", "statement: s", "statement: t", "data/claims/p.yaml changed"),
@@ -174,10 +177,10 @@ def test_what_a_chapter_depends_on_is_a_reason(executed, path, old, new, reason)
 
 
 def test_a_page_that_was_edited_by_hand_is_placed_anew(executed):
-    place = "from scalinglaws.build import chapters; print(chapters.place_all('cpu'))"
+    place = "from scalinglaws.build import pages; print(pages.place_all('cpu'))"
     run(executed, place)
     assert run(executed, place) == "False"
-    page = executed / "book" / "chapters" / "small.ipynb"
+    page = executed / "book" / "chapters" / "small" / "lecture.ipynb"
     page.write_text(page.read_text().replace("# Small", "# Faked"))
     assert run(executed, place) == "True"
     assert "# Faked" not in page.read_text()
@@ -202,12 +205,12 @@ def test_data_that_becomes_available_is_a_reason(executed):
 
 
 def test_missing_data_read_not_run(executed):
-    kept = executed / "_build" / "executed" / "cpu" / "small"
+    kept = executed / "_build" / "executed" / "cpu" / "small" / "lecture"
     claims = {r["id"]: r["verdict"] for r in chapters.read_records(kept, "claims")}
     assert claims == {"p.x": "reproduced", "p.data": "not run"}
     assert {"never": "not run"} in chapters.read_records(kept, "glue")
     notes = run(executed, "from scalinglaws import claims; from scalinglaws.build import chapters as c;"
-                "print(claims.compare({'small': c.read_records(c.executed_folder('small', 'cpu'), 'claims')}))")  # fmt: skip
+                "print(claims.compare({'small/lecture': c.read_records(c.executed_folder('small/lecture', 'cpu'), 'claims')}))")  # fmt: skip
     assert notes.startswith("([], ['p.data: not run (data missing: absent)'])")
 
 
@@ -221,7 +224,7 @@ def copied(executed, tmp_path):
     (folder / "a.csv").write_bytes(b"abc")
     freeze = (
         "from scalinglaws import stored; from scalinglaws.build import chapters as c;"
-        "c.run_all('cpu', say=lambda *a: None); stored.write('small', *c.results('small', 'cpu'))"
+        "c.run_all('cpu', say=lambda *a: None); stored.write('small/lecture', *c.results('small/lecture', 'cpu'))"
     )
     run(base, freeze)
     shutil.rmtree(base / "cache")
@@ -231,21 +234,21 @@ def copied(executed, tmp_path):
 def verdicts(base):
     """Verdicts and origins of the claims after a build without data."""
     run(base, EXECUTE)
-    kept = base / "_build" / "executed" / "cpu" / "small"
+    kept = base / "_build" / "executed" / "cpu" / "small" / "lecture"
     return {r["id"]: (r["verdict"], "stored" in r) for r in chapters.read_records(kept, "claims")}
 
 
 def test_stored_results_stand_where_the_data_are_missing(copied):
     assert verdicts(copied) == {"p.x": ("reproduced", False), "p.data": ("discrepant", True)}
-    kept = copied / "_build" / "executed" / "cpu" / "small"
+    kept = copied / "_build" / "executed" / "cpu" / "small" / "lecture"
     assert {"never": "1"} in chapters.read_records(kept, "glue")
-    run(copied, "from scalinglaws.build import chapters; chapters.place('small', 'cpu')")
-    page = nbformat.read(copied / "book" / "chapters" / "small.ipynb", 4)
+    run(copied, "from scalinglaws.build import pages; pages.place('small/lecture', 'cpu')")
+    page = nbformat.read(copied / "book" / "chapters" / "small" / "lecture.ipynb", 4)
     text = "\n".join(c.source for c in page.cells if c.cell_type == "markdown")
     assert "make data DATASET=absent" in text
     assert "[{glue:text}`never`]{.stored}" in text
     assert "[{glue:text}`two-x`]" not in text
-    shown = json.dumps(page.cells[4].outputs)
+    shown = json.dumps(page.cells[6].outputs)
     assert hashlib.sha256(b"abc").hexdigest()[:12] in shown
     assert str(copied) not in json.dumps(page)
 
@@ -253,8 +256,8 @@ def test_stored_results_stand_where_the_data_are_missing(copied):
 @pytest.mark.parametrize(
     ("path", "old", "new"),
     [
-        ("notebooks/small.md", 'never="1"', 'never="2"'),
-        ("notebooks/small.md", "2 * x", "4 * x"),
+        ("notebooks/small/lecture.md", 'never="1"', 'never="2"'),
+        ("notebooks/small/lecture.md", "2 * x", "4 * x"),
         ("notebooks/profiles/cpu.yaml", "x: 2", "x: 5"),
         ("data/papers/numbers.csv", "0.5", "0.75"),
         ("data/claims/p.yaml", "id: p.data", "id: p.data, unit: m"),
@@ -270,7 +273,7 @@ def test_stored_results_of_anything_else_are_not_shown(copied, path, old, new):
 def test_stored_results_survive_what_they_do_not_follow_from(copied):
     edit(copied / "data/claims/p.yaml", "statement: s", "statement: t")
     edit(copied / "data/claims/p.yaml", "{<<: *c, id: p.data}", "{<<: *c, id: p.data, statement: s}")
-    edit(copied / "notebooks/small.md", "provenance.stamp()", "provenance.stamp()  # the end")
+    edit(copied / "notebooks/small/lecture.md", "provenance.stamp()", "provenance.stamp()  # the end")
     assert verdicts(copied)["p.data"] == ("discrepant", True)
 
 
@@ -281,41 +284,41 @@ def test_a_second_run_with_the_data_shows_the_same(copied):
     shutil.rmtree(copied / "_build")  # another process: what an address in memory gives away differs
     compare = (
         "from scalinglaws import stored; from scalinglaws.build import chapters as c;"
-        "print(stored.differences('small', c.results('small', 'cpu')[0]))"
+        "print(stored.differences('small/lecture', c.results('small/lecture', 'cpu')[0]))"
     )
     run(copied, EXECUTE)
     assert run(copied, compare) == "[]"
-    edit(copied / "notebooks" / "small.md", "2 * x", "4 * x")
+    edit(copied / "notebooks" / "small" / "lecture.md", "2 * x", "4 * x")
     run(copied, EXECUTE)
     assert "out of date (code" in run(copied, compare)
 
 
 def test_changed_stored_results_are_refused_by_name(copied):
-    path = copied / "data" / "stored" / "small.json"
+    path = copied / "data" / "stored" / "small" / "lecture.json"
     edit(path, '"never": "1"', '"never": "2"')
     message = run(
         copied,
-        "from scalinglaws import store, stored\ntry:\n    stored.chapters()\nexcept store.StoreError as e:\n    print(e)",
+        "from scalinglaws import store, stored\ntry:\n    stored.pages()\nexcept store.StoreError as e:\n    print(e)",
     )
-    assert message.startswith("data/stored/small.json is damaged")
+    assert message.startswith("data/stored/small/lecture.json is damaged")
 
 
 def test_an_input_that_changes_while_a_chapter_runs_makes_it_run_again(copied):
-    source = copied / "notebooks" / "small.md"
+    source = copied / "notebooks" / "small" / "lecture.md"
     edit(
         source,
         "provenance.stamp()",
         'from scalinglaws.paths import root\nfile = root() / "data/papers/numbers.csv"\n'
         'if "0.5" in file.read_text():\n    file.write_text(file.read_text().replace("0.5", "0.75"))\nprovenance.stamp()',
     )
-    assert run(copied, EXECUTE) == "['small']"
+    assert run(copied, EXECUTE) == "['small/lecture']"
     assert run(copied, STALE) == "None"
-    kept = copied / "_build" / "executed" / "cpu" / "small"
+    kept = copied / "_build" / "executed" / "cpu" / "small" / "lecture"
     assert {"two_x": "4.8"} in chapters.read_records(kept, "glue")
 
 
 def test_a_dead_kernel_and_an_endless_cell_end_with_one_line(copied):
-    source = copied / "notebooks" / "small.md"
+    source = copied / "notebooks" / "small" / "lecture.md"
     before = source.read_text()
     for code, limit, said in (
         ("import os; os.kill(os.getpid(), 9)", 60, "the kernel died"),
@@ -324,11 +327,59 @@ def test_a_dead_kernel_and_an_endless_cell_end_with_one_line(copied):
         source.write_text(before.replace("provenance.stamp()", code))
         message = run(
             copied,
-            f"from scalinglaws.build import chapters\ntry:\n    chapters.execute('small', 'cpu', {limit})\n"
+            f"from scalinglaws.build import chapters\ntry:\n    chapters.execute('small/lecture', 'cpu', {limit})\n"
             "except chapters.BuildError as e:\n    print(e)",
         )
-        assert message.startswith(f"chapter small: {said}")
-    assert not list((copied / "_build" / "executed" / "cpu").glob(".small-*"))
+        assert message.startswith(f"page small/lecture: {said}")
+    assert not list((copied / "_build" / "executed" / "cpu" / "small").glob(".lecture-*"))
+
+
+WORKSHOP = """\
+# A workshop
+
+The lecture found {glue:text}`small/lecture#two-x`.
+
+```{code-cell} ipython3
+:tags: [parameters]
+y = 1
+```
+
+```{code-cell} ipython3
+from scalinglaws import claims, provenance
+display(*(claims.check(f"p.{name}", y) for name in "abcde"))
+provenance.stamp()
+```
+"""
+
+
+def test_a_page_shows_three_boxes_in_a_row_and_all_verdicts_at_its_head_and_numbers_of_other_pages(copied):
+    front = CHAPTER[: CHAPTER.index("# Small")]
+    (copied / "notebooks" / "small" / "workshop.md").write_text(front + WORKSHOP)
+    claims = "".join(f"  - {{<<: *c, id: p.{name}}}\n" for name in "abcde")
+    (copied / "data" / "claims" / "p.yaml").write_text(CLAIM + claims)
+    (copied / "notebooks" / "profiles" / "cpu.yaml").write_text(
+        "small: {x: 2, y: 2.0}\n"
+    )  # x is the lecture's
+    assert run(copied, EXECUTE) == "['small/lecture', 'small/workshop']"
+    place = "from scalinglaws.build import pages; pages.place('small/workshop', 'cpu')"
+    run(copied, place)
+    page = nbformat.read(copied / "book" / "chapters" / "small" / "workshop.ipynb", 4)
+    head = page.cells[1].source
+    assert "5\u00a0reproduced" in head
+    boxes = re.findall(
+        r'id="claim-(p\.\w)"', json.dumps(page.cells[-1].outputs).replace('\\\\"', '"').replace('\\"', '"')
+    )
+    assert boxes == ["p.a", "p.b", "p.c"]
+    assert re.findall(r'id="claim-(p\.\w)"', head) == ["p.d", "p.e"]
+    assert re.findall(r'href="#claim-(p\.\w)"', head) == ["p.a", "p.b", "p.c"]
+    assert "2 more in the" in json.dumps(page.cells[-1].outputs)
+    assert "[**4.5**](/book/chapters/small/lecture.ipynb){.elsewhere}" in page.cells[2].source
+    edit(copied / "notebooks/small/workshop.md", "#two-x", "#three-x")
+    message = run(
+        copied,
+        f"from scalinglaws.build.chapters import BuildError\ntry:\n    {place}\nexcept BuildError as e:\n    print(e)",
+    )
+    assert message == "notebooks/small/workshop.md: the page 'small/lecture' glues no 'three-x'"
 
 
 def test_rounding_is_no_difference_and_more_is():
@@ -341,35 +392,36 @@ def test_rounding_is_no_difference_and_more_is():
 
 
 def test_a_failing_cell_keeps_the_last_good_run(executed):
-    source = executed / "notebooks" / "small.md"
+    source = executed / "notebooks" / "small" / "lecture.md"
     before = source.read_text()
     source.write_text(before.replace("provenance.stamp()", "1 / 0"))
     message = run(
         executed,
         "from scalinglaws.build import chapters\ntry:\n    chapters.run_all('cpu', say=lambda *a: None)\nexcept chapters.BuildError as e:\n    print(str(e).splitlines()[0])",
     )
-    assert message.startswith("chapter small, cell")
+    assert message.startswith("page small/lecture, cell")
     assert "ZeroDivisionError" in message
     source.write_text(before)
     assert run(executed, STALE) == "None"
-    assert not list((executed / "_build" / "executed" / "cpu").glob(".small-*"))
+    assert not list((executed / "_build" / "executed" / "cpu" / "small").glob(".lecture-*"))
 
 
 def test_an_unknown_parameter_is_refused(executed):
     (executed / "notebooks" / "profiles" / "smoke.yaml").write_text("small: {y: 1}\n")
     message = run(
         executed,
-        "from scalinglaws.build import chapters\ntry:\n    chapters.execute('small', 'smoke')\nexcept chapters.BuildError as e:\n    print(e)",
+        "from scalinglaws.build import chapters\ntry:\n    chapters.execute('small/lecture', 'smoke')\nexcept chapters.BuildError as e:\n    print(e)",
     )
     assert message == "notebooks/profiles/smoke.yaml: small has no parameter 'y' (it has x)"
     with pytest.raises(chapters.BuildError, match="choose one of smoke, cpu, gpu"):
-        chapters.parameters("small", "huge")
+        chapters.parameters("small/lecture", "huge")
 
 
 def test_plain_notebooks_run_anywhere(executed):
     run(executed, "from scalinglaws.build import publish; publish.write('plain', 'cpu')")
     bare, full = (
-        nbformat.read(executed / "plain" / name, 4) for name in ("small.ipynb", "executed/small.ipynb")
+        nbformat.read(executed / "plain" / name, 4)
+        for name in ("small/lecture.ipynb", "executed/small/lecture.ipynb")
     )
     for notebook in (bare, full):
         nbformat.validate(notebook)
@@ -392,14 +444,14 @@ def test_the_book_s_chapters_have_profiles_and_short_cells():
 
     for profile in chapters.PROFILES:
         known = yaml.safe_load((root() / "notebooks" / "profiles" / f"{profile}.yaml").read_text())
-        assert set(known) == set(chapters.names())
+        assert set(known) == {name.split("/")[0] for name in chapters.names()}
     for name in chapters.names():
         cells = chapters.source(name).cells
         assert sum("parameters" in c.metadata.get("tags", []) for c in cells) == 1
         for cell in cells:
             if cell.cell_type == "code":
                 assert cell.source.count("\n") < 30, cell.source[:60]
-        text = (root() / "notebooks" / f"{name}.md").read_text()
+        text = chapters.source_path(name).read_text()
         assert "profile ==" not in text
         assert "SCALINGLAWS_PROFILE" not in text
 
@@ -407,18 +459,19 @@ def test_the_book_s_chapters_have_profiles_and_short_cells():
 def test_every_glued_number_is_used_and_every_number_used_is_glued():
     import ast
 
+    glued, used = set(), set()
     for name in chapters.names():
-        glued, used = set(), set()
         for cell in chapters.source(name).cells:
             if cell.cell_type != "code":
-                used |= {u.replace("-", "_") for u in re.findall(r"\{glue:text\}`([^`]+)`", cell.source)}
+                keys = re.findall(r"\{glue:text\}`([^`]+)`", cell.source)
+                used |= {key if "#" in key else f"{name}#{key}" for key in keys}
                 continue
             code = "\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
             for node in ast.walk(ast.parse(code)):
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "glue":
-                    glued |= {k.arg for k in node.keywords}
-        assert used
-        assert glued == used
+                    glued |= {f"{name}#{k.arg.replace('_', '-')}" for k in node.keywords}
+    assert used
+    assert glued == used
 
 
 def test_one_build_at_a_time_and_the_second_says_who_holds_it(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from scalinglaws import claims, paths
 
 GOOD = {
     "id": "p.x", "locator": "Table 1", "statement": "x is two", "published": 2.0, "estimand": "x", "evidence": ["analytic"],
-    "tolerance": {"abs": 0.1, "why": "because"}, "expected": "reproduced", "chapter": "c",
+    "tolerance": {"abs": 0.1, "why": "because"}, "expected": "reproduced",
 }  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def test_check_refuses_nonsense(ledger):
 
 
 def test_checks_are_recorded_and_compared(ledger, tmp_path, monkeypatch):
-    ledger(GOOD, GOOD | {"id": "p.y"}, GOOD | {"id": "p.z", "chapter": "other"})
+    ledger(GOOD, GOOD | {"id": "p.y"}, GOOD | {"id": "p.z"})
     monkeypatch.setenv("SCALINGLAWS_RECORD", str(tmp_path))
     claims.check("p.x", 2.05, (1.9, 2.2))
     records = [json.loads(line) for line in (tmp_path / "claims.jsonl").read_text().splitlines()]
@@ -141,8 +141,8 @@ def test_checks_are_recorded_and_compared(ledger, tmp_path, monkeypatch):
         }
     ]
     errors, _ = claims.compare({"c": records})
-    other = "p.z: no chapter 'other' was built (there are c)"
-    assert errors == ["p.y: never checked in chapter c", other]
+    other = "p.z: never checked"
+    assert errors == ["p.y: never checked", other]
     claims.not_run("p.y", "data missing: epoch")
     records = [json.loads(line) for line in (tmp_path / "claims.jsonl").read_text().splitlines()]
     assert claims.compare({"c": records}) == ([other], ["p.y: not run (data missing: epoch)"])
@@ -152,7 +152,7 @@ def test_checks_are_recorded_and_compared(ledger, tmp_path, monkeypatch):
     errors, _ = claims.compare(
         {"c": [json.loads(line) for line in (tmp_path / "claims.jsonl").read_text().splitlines()]}
     )
-    assert errors[0] == "p.y: checked 2 times in chapter c"
+    assert errors[0] == "p.y: checked 2 times (c)"
 
 
 def test_a_changed_verdict_is_an_error_that_says_what_to_do(ledger):
@@ -309,12 +309,9 @@ def test_the_books_own_ledger():
     assert all(
         any(y in paper for y in ("2020", "2022", "2023", "2024", "2025", "2026")) for paper in per_paper
     )
-    source = {p.stem: p.read_text() for p in (paths.root() / "notebooks").glob("*.md")}
-    for claim in everything.values():
-        assert claim.chapter in source
-        # each is tested by exactly one line of its chapter
-        literal = f'"{claim.id}"'
-        assert source[claim.chapter].count(literal) == 1, claim.id
+    source = "".join(p.read_text() for p in (paths.root() / "notebooks").rglob("*.md"))
+    for claim in everything.values():  # each is tested by exactly one line of one page
+        assert source.count(f'"{claim.id}"') == 1, claim.id
     bib = (paths.root() / "book" / "references.bib").read_text()
     assert all(f"{{{p['cite']}," in bib for p in claims.papers().values())
 

@@ -219,7 +219,7 @@ title: T
 cite: kaplan2020
 link: https://example.org
 claims:
-  - {id: p.x, locator: T1, statement: s, published: 100, estimand: x, evidence: [analytic], tolerance: {abs: 1000, why: w}, expected: reproduced, chapter: small}
+  - {id: p.x, locator: T1, statement: s, published: 100, estimand: x, evidence: [analytic], tolerance: {abs: 1000, why: w}, expected: reproduced}
 """
 
 

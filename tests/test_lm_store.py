@@ -203,7 +203,7 @@ def test_committed_studies_load(name, profile):
 def chapters_use(name, profile):
     """Whether a chapter reads the committed table of a study."""
     asks = [f'load_runs("{name}", "{profile}"'] + ([f'obtain("{name}"'] if profile == "cpu" else [])
-    texts = [p.read_text(encoding="utf-8") for p in (ROOT / "notebooks").glob("*.md")]
+    texts = [p.read_text(encoding="utf-8") for p in (ROOT / "notebooks").rglob("*.md")]
     return any(ask in text for ask in asks for text in texts)
 
 

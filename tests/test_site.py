@@ -26,8 +26,8 @@ from scalinglaws.paths import root
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 REASON = "no Chromium found (Debian: apt-get install chromium)"
 pytestmark = [pytest.mark.browser, pytest.mark.long]
-PAGES = ["book/index.html", "book/chapters/kaplan.html", "book/chapters/chinchilla.html",
-         "book/chapters/test_time_compute.html", "book/chapters/resampling.html", "book/scorecard.html", "book/fit.html", "book/reproduce.html",
+PAGES = ["book/index.html", "book/chapters/kaplan/lecture.html", "book/chapters/chinchilla/lecture.html",
+         "book/chapters/test_time_compute/lecture.html", "book/chapters/resampling/lecture.html", "book/scorecard.html", "book/fit.html", "book/reproduce.html",
          "book/notation.html", "book/glossary.html", "book/bibliography.html", "book/architecture.html", "book/api/laws.html", "book/api/resampling.html"]  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def test_pages_hold_no_path_of_the_machine_and_no_stray_output(site):
 
 
 def test_every_figure_has_both_variants_and_alternative_text(site):
-    text = (site / "book/chapters/chinchilla.html").read_text(encoding="utf-8")
+    text = (site / "book/chapters/chinchilla/lecture.html").read_text(encoding="utf-8")
     figures = re.findall(r"<figure.*?</figure>", text, flags=re.S)
     drawn = [f for f in figures if ".light.svg" in f]
     assert len(figures) >= 14
@@ -141,7 +141,7 @@ def test_every_figure_has_both_variants_and_alternative_text(site):
 
 
 def test_every_chapter_says_when_on_what_and_from_which_commit_it_was_executed(site):
-    text = (site / "book/chapters/chinchilla.html").read_text(encoding="utf-8")
+    text = (site / "book/chapters/chinchilla/lecture.html").read_text(encoding="utf-8")
     record = re.search(r'<p class="execution-record">([^<]+)</p>', text)[1]
     assert re.match(
         r"Executed \d{4}-\d\d-\d\dT.* in [\d.]+ s, profile \w+, commit \S+, on .+\.", record.strip()
@@ -154,11 +154,15 @@ def test_scorecard_leads_to_every_claim(site):
     from scalinglaws.claims import ledger
 
     page = parsed(site / "book/scorecard.html")
-    names = {claim.chapter for claim in ledger().values()}
-    ids = {name: parsed(site / f"book/chapters/{name}.html").ids for name in names}
-    for claim in ledger().values():
-        assert f"chapters/{claim.chapter}.html#claim-{claim.id}" in page.links
-        assert f"claim-{claim.id}" in ids[claim.chapter]
+    led = {}
+    for link in page.links:
+        if "#claim-" in link:
+            name, id = link.split("#claim-")
+            led[id] = name
+    ids = {name: parsed(site / "book" / name).ids for name in set(led.values())}
+    assert set(led) == set(ledger())
+    for id, name in led.items():
+        assert f"claim-{id}" in ids[name]
     text = (site / "book/scorecard.html").read_text(encoding="utf-8")
     assert len(re.findall(r"· (?:<a [^>]+>)?line \d+", text)) == len(ledger())
 
@@ -223,7 +227,7 @@ def test_pages_load_without_errors_or_outside_requests(browser, server, name):
 
 
 def test_mathematics_renders(browser, server):
-    page, _ = open_page(browser, server, "book/chapters/chinchilla.html")
+    page, _ = open_page(browser, server, "book/chapters/chinchilla/lecture.html")
     page.wait_for_selector("mjx-container", timeout=30_000)
     page.wait_for_function(
         "document.querySelectorAll('.math').length <= document.querySelectorAll('mjx-container').length",
@@ -236,7 +240,7 @@ def test_mathematics_renders(browser, server):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_one_variant_of_each_figure_shows_with_its_caption(browser, server, scheme):
-    page, _ = open_page(browser, server, "book/chapters/chinchilla.html", color_scheme=scheme)
+    page, _ = open_page(browser, server, "book/chapters/chinchilla/lecture.html", color_scheme=scheme)
     counts = page.evaluate("""() => [...document.querySelectorAll('figure')].filter(f => f.querySelector('img.dark-light')).map(f => [
         [...f.querySelectorAll('img')].filter(i => i.offsetParent).map(i => i.className.includes('book-dark') ? 'dark' : 'light').join(),
         !!f.querySelector('figcaption').offsetParent])""")
@@ -266,13 +270,13 @@ def test_scorecard_filters(browser, server):
 
 
 def test_a_link_to_a_claim_opens_it(browser, server):
-    page, _ = open_page(browser, server, "book/chapters/chinchilla.html#claim-czech.drift")
+    page, _ = open_page(browser, server, "book/chapters/chinchilla/lecture.html#claim-czech.drift")
     assert page.evaluate("document.getElementById('claim-czech.drift').open")
     page.close()
 
 
 def test_solutions_are_folded_and_open(browser, server):
-    page, _ = open_page(browser, server, "book/chapters/chinchilla.html")
+    page, _ = open_page(browser, server, "book/chapters/chinchilla/lecture.html")
     solutions = page.locator("div.solution")
     assert solutions.count() >= 6
     for k in range(solutions.count()):

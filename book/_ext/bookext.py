@@ -73,8 +73,8 @@ class Scorecard(SphinxDirective):
         repository = self.env.app.config.book_repository
         rows = []
         for c in data["claims"]:
-            page = f"chapters/{c['chapter']}.html"
-            source = f"notebooks/{c['chapter']}.md"
+            page = f"chapters/{c['page']}.html"
+            source = f"notebooks/{c['page']}.md"
             line = f"line {c['line']}" if c["line"] else ""
             where = (
                 f'<a href="{repository}/blob/main/{source}#L{c["line"]}">{line}</a>'
@@ -131,7 +131,7 @@ class Scorecard(SphinxDirective):
 
 
 class ExecutionRecord(SphinxDirective):
-    """When, how long, on what and from which commit each chapter was executed."""
+    """When, how long, on what and from which commit each page was executed."""
 
     def run(self):
         """A raw HTML table."""
@@ -155,7 +155,7 @@ class ExecutionRecord(SphinxDirective):
             )
         head = "".join(
             f'<th scope="col">{h}</th>'
-            for h in ("chapter", "executed (UTC)", "run time", "profile", "commit", "hardware")
+            for h in ("page", "executed (UTC)", "run time", "profile", "commit", "hardware")
         )
         return [
             nodes.raw(
@@ -199,7 +199,7 @@ def without_thebe(app):
 
 
 def page_context(app, pagename, templatename, context, doctree):
-    """Launch and source links to the chapter's real files, and the execution record in the footer."""
+    """Launch and source links to the page's real files, and the execution record in the footer."""
     chapter = pagename.removeprefix("book/chapters/") if pagename.startswith("book/chapters/") else None
     passport = scorecard_data()["passports"].get(chapter) if chapter else None
     if passport:

@@ -3,7 +3,8 @@ document.addEventListener("DOMContentLoaded", () => {
   // A verdict linked to from the scorecard opens itself.
   const open = () => {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (target && target.tagName === "DETAILS") { target.open = true; target.scrollIntoView(); }
+    for (let part = target; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
+    if (target && target.tagName === "DETAILS") target.scrollIntoView();
   };
   window.addEventListener("hashchange", open);
   open();

@@ -1,6 +1,6 @@
 """The ledger: what the papers claim, what we found, and the verdict.
 
-Each paper has data/claims/PAPER.yaml. A chapter calls `check(id, value, interval, evidence)`;
+Each paper has data/claims/PAPER.yaml. One page calls `check(id, value, interval, evidence)`;
 the tolerance stands in the ledger, with its reason. Nothing here decides whether a
 claim is interesting, only whether the number agrees.
 """
@@ -32,7 +32,7 @@ EVIDENCE = (
     "digitised",
     "retrained here",
 )
-REQUIRED = ("id", "locator", "statement", "published", "estimand", "evidence", "expected", "chapter")
+REQUIRED = ("id", "locator", "statement", "published", "estimand", "evidence", "expected")
 RULES = ("abs", "rel", "range", "holds", "direction")
 DIRECTIONS = {"positive": 1, "negative": -1}
 WITHOUT_SAMPLING = ("analytic", "published numbers")
@@ -67,7 +67,6 @@ class Claim:
     estimand: str
     evidence: tuple[str, ...]
     expected: str
-    chapter: str
     tolerance: dict
     published_interval: tuple[float, float] | None = None
     unsettled: str | None = None
@@ -329,11 +328,28 @@ def not_run(id: str, reason: str) -> Result:
     return _recorded(Result(_claim(id), None, None, None, NOT_RUN, reason))
 
 
-def replayed(found: dict, where: str, origin: dict) -> Result:
-    """Record and return a stored result of a claim: `found` as recorded, where it comes from in words and as facts."""
-    interval = tuple(found["interval"]) if found["interval"] else None
-    known = (found["value"], interval, found["evidence"], found["verdict"], found["note"])
-    return _recorded(Result(_claim(found["id"]), *known, where, origin))
+def replayed(found: dict, origin: dict) -> Result:
+    """Record and return a stored result of a claim: `found` as recorded, and where it comes from."""
+    return _recorded(from_record(found | {"stored": origin}))
+
+
+def from_record(found: dict) -> Result:
+    """A result as it was recorded."""
+    interval, origin = found["interval"], found.get("stored")
+    known = (
+        found["value"],
+        tuple(interval) if interval else None,
+        found["evidence"],
+        found["verdict"],
+        found["note"],
+    )
+    return Result(_claim(found["id"]), *known, came_from(origin) if origin else "", origin)
+
+
+def came_from(origin: dict) -> str:
+    """Where a stored result comes from, in words; origin: its date, and its data sets with their SHA-256."""
+    names = " and ".join(f"{d} (sha256 {sha[:12]}…)" for d, sha in origin["datasets"].items())
+    return f"from the run of {origin['date'][:10]} with {names}"
 
 
 def _claim(id: str) -> Claim:
@@ -351,44 +367,43 @@ def _recorded(result: Result) -> Result:
 def compare(
     records: dict[str, list[dict]], allow_not_run: bool = True, other_runs: bool = False
 ) -> tuple[list[str], list[str]]:
-    """Hold the recorded verdicts of chapters against the ledger.
+    """Hold the recorded verdicts of pages against the ledger.
 
-    records: chapter → its recorded checks. Returns (errors, notes): an error for a verdict
-    other than `expected`, a claim its chapter never checked, or checked twice; "not run" is a
+    records: page → its recorded checks. Returns (errors, notes): an error for a verdict
+    other than `expected`, a claim that no page checked, or checked twice; "not run" is a
     note, or an error unless `allow_not_run`. With `other_runs` a changed verdict on models
     trained here is a note: the ledger's were reached on other runs.
     """
     errors: list[str] = []
     notes: list[str] = []
     for claim in ledger().values():
-        if claim.chapter not in records:
-            errors.append(
-                f"{claim.id}: no chapter {claim.chapter!r} was built (there are {', '.join(records)})"
-            )
-            continue
-        found = [r for r in records[claim.chapter] if r["id"] == claim.id]
+        found = [(page, r) for page, checks in records.items() for r in checks if r["id"] == claim.id]
         if len(found) != 1:
-            how = "never checked" if not found else f"checked {len(found)} times"
-            errors.append(f"{claim.id}: {how} in chapter {claim.chapter}")
-        elif found[0]["verdict"] == NOT_RUN and claim.expected != NOT_RUN:
-            (notes if allow_not_run else errors).append(f"{claim.id}: not run ({found[0]['note']})")
-        elif found[0]["verdict"] != claim.expected:
+            pages = ", ".join(dict.fromkeys(page for page, _ in found))
+            how = "never checked" if not found else f"checked {len(found)} times ({pages})"
+            errors.append(f"{claim.id}: {how}")
+            continue
+        page, r = found[0]
+        if r["verdict"] == NOT_RUN and claim.expected != NOT_RUN:
+            (notes if allow_not_run else errors).append(f"{claim.id}: not run ({r['note']})")
+        elif r["verdict"] != claim.expected:
             free = other_runs and "retrained here" in claim.evidence
             (notes if free else errors).append(
-                f"{claim.id}: verdict {found[0]['verdict']!r} where the ledger expects {claim.expected!r} "
-                f"(ours {show(found[0]['value'], found[0]['interval'])}, published {show(claim.published)}); "
-                "explain it in the chapter and change `expected` in the same commit"
+                f"{claim.id}: verdict {r['verdict']!r} where the ledger expects {claim.expected!r} "
+                f"(ours {show(r['value'], r['interval'])}, published {show(claim.published)}); "
+                f"explain it on the page {page} and change `expected` in the same commit"
             )
     return errors, notes
 
 
 def rows(records: dict[str, list[dict]]) -> list[dict]:
-    """The scorecard: every claim with its result, for the chapters in `records`."""
-    results = {r["id"]: r for checks in records.values() for r in checks}
+    """The scorecard: every claim with its result and the page that checked it, for the pages in `records`."""
+    results = {r["id"]: r | {"page": page} for page, checks in records.items() for r in checks}
     out = []
     for claim in ledger().values():
         r = results.get(
-            claim.id, {"value": None, "interval": None, "evidence": None, "verdict": NOT_RUN, "note": ""}
+            claim.id,
+            {"value": None, "interval": None, "evidence": None, "verdict": NOT_RUN, "note": "", "page": None},
         )
         shown = {
             "published_text": published(claim),

@@ -164,10 +164,10 @@ def _replay(result: dict, known: dict) -> None:
     """Show and record what a cell showed when it last ran with the data."""
     from IPython.display import HTML, display
 
-    where, folder = stored.mark(result, known), figures.folder()
     origin = {"date": known["date"], "datasets": {d: known["datasets"][d] for d in result["datasets"]}}
+    where, folder = claims.came_from(origin), figures.folder()
     glue(**result["glue"])
-    checks = {r["id"]: claims.replayed(r, where, origin) for r in result["claims"]}
+    checks = {r["id"]: claims.replayed(r, origin) for r in result["claims"]}
     record("stored", {"cell": result["cell"], "glue": list(result["glue"]), **origin})
     for item in result["shown"]:
         if "claim" in item:

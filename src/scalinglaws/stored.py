@@ -1,9 +1,9 @@
 """Stored results: what the cells that need external data showed when they last ran with them.
 
-`make freeze` writes data/stored/CHAPTER.json from an execution that had the data: for every
+`make freeze` writes data/stored/CHAPTER/PAGE.json from an execution that had the data: for every
 `%%needs` cell its tables, figures, glued numbers and claims, and what they follow from: the
 data sets' hashes, the code of the cells up to this one, the parameters, every file of the
-library and of data/ that the chapter used, and the ledger's entries. Where the data cannot be
+library and of data/ that the page used, and the ledger's entries. Where the data cannot be
 had, a cell shows these results, marked; where any of what they follow from has changed, it
 does not, and reads "not run". No table behind a figure is stored: it would hold the data.
 """
@@ -50,15 +50,16 @@ def _library(files: dict[str, str]) -> dict[str, str]:
     return {k: v for k, v in files.items() if not k.startswith(("data/claims/", "data/stored/"))}
 
 
-def path(chapter: str) -> Path:
-    """Where a chapter's stored results are; the figures lie beside them."""
-    return root() / "data" / "stored" / f"{chapter}.json"
+def path(page: str) -> Path:
+    """Where a page's stored results are; the figures lie beside them."""
+    return root() / "data" / "stored" / f"{page}.json"
 
 
 @cache
-def chapters() -> dict[str, dict]:
-    """All stored results by chapter, each file noted as read. Raises StoreError for a damaged one."""
-    names = sorted(p.stem for p in (root() / "data" / "stored").glob("*.json"))
+def pages() -> dict[str, dict]:
+    """All stored results by page, each file noted as read. Raises StoreError for a damaged one."""
+    folder = root() / "data" / "stored"
+    names = sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.json"))
     return {n: read_document(data_file("stored", f"{n}.json")) for n in names}
 
 
@@ -68,12 +69,12 @@ def _current(files: tuple[tuple[str, str], ...]) -> bool:
 
 
 def find(cell: str, executed: set[str], values: dict) -> tuple[dict, dict] | None:
-    """(cell's results, chapter's facts) that still hold for the cell with this source, or None.
+    """(cell's results, page's facts) that still hold for the cell with this source, or None.
 
     executed: digests of the cells run so far in this session; values: its variables, to compare the parameters.
     """
     wanted = cell_digest(cell)
-    for name, known in chapters().items():
+    for name, known in pages().items():
         result = next((c for c in known["cells"] if c["cell"] == wanted), None)
         if result is None:
             continue
@@ -85,22 +86,17 @@ def find(cell: str, executed: set[str], values: dict) -> tuple[dict, dict] | Non
             and all(claim_digest(id) == known["claims"][id] for id in (r["id"] for r in result["claims"]))
             and _current(tuple(known["files"].items()))
         )
-        return (result, known | {"chapter": name}) if holds else None
+        if holds:  # pages may have a cell in common
+            return result, known | {"page": name}
     return None
 
 
-def mark(result: dict, known: dict) -> str:
-    """Where stored results come from, in words."""
-    names = " and ".join(f"{d} (sha256 {known['datasets'][d][:12]}…)" for d in result["datasets"])
-    return f"from the run of {known['date'][:10]} with {names}"
-
-
 @cache
-def _figures(chapter: str) -> dict[str, str]:
-    file = noted(path(chapter).with_suffix(".figures.xz"))
+def _figures(page: str) -> dict[str, str]:
+    file = noted(path(page).with_suffix(".figures.xz"))
     try:
         content = file.read_bytes()
-        if digest(content) != chapters()[chapter]["figures"]:
+        if digest(content) != pages()[page]["figures"]:
             raise ValueError
         return json.loads(lzma.decompress(content))
     except (OSError, ValueError, lzma.LZMAError):
@@ -112,7 +108,7 @@ def place_figure(id: str, known: dict, folder: Path) -> None:
     """Write a stored figure's two drawings and its passport where `figures.show` would have."""
     folder.mkdir(parents=True, exist_ok=True)
     for mode in ("light", "dark"):
-        (folder / f"{id}.{mode}.svg").write_text(_figures(known["chapter"])[f"{id}.{mode}"], encoding="utf-8")
+        (folder / f"{id}.{mode}.svg").write_text(_figures(known["page"])[f"{id}.{mode}"], encoding="utf-8")
     facts = {k: known[k] for k in ("commit", "date", "hardware", "packages")}
     (folder / f"{id}.json").write_text(json.dumps({"id": id, "stored": True} | facts, indent=1))
 
@@ -131,7 +127,7 @@ def gather(
 ) -> tuple[dict, dict[str, str]]:
     """(results, drawings) of an execution: what `freeze` writes and `differences` compares.
 
-    source_cells: the chapter's code cells; outputs: those of the executed cells by digest; needs: what the
+    source_cells: the page's code cells; outputs: those of the executed cells by digest; needs: what the
     `%%needs` cells recorded; folder: holds the figures.
     """  # fmt: skip
     drawings, cells = {}, []
@@ -168,35 +164,36 @@ def _shown(output: dict) -> dict | None:
     return {"data": {kind: output["data"][kind]}} if kind else None
 
 
-def write(chapter: str, results: dict, drawings: dict[str, str]) -> None:
-    """Write a chapter's stored results and drawings. Raises StoreError where it cannot."""
+def write(page: str, results: dict, drawings: dict[str, str]) -> None:
+    """Write a page's stored results and drawings. Raises StoreError where it cannot."""
+    path(page).parent.mkdir(parents=True, exist_ok=True)
     packed = lzma.compress(json.dumps(drawings).encode(), preset=9)
-    write_whole(path(chapter).with_suffix(".figures.xz"), packed)
-    write_document(path(chapter), results | {"figures": digest(packed)})
+    write_whole(path(page).with_suffix(".figures.xz"), packed)
+    write_document(path(page), results | {"figures": digest(packed)})
 
 
-def differences(chapter: str, fresh: dict) -> list[str]:
-    """How the stored results of a chapter differ from those just computed: out of date, or beyond rounding."""
+def differences(page: str, fresh: dict) -> list[str]:
+    """How the stored results of a page differ from those just computed: out of date, or beyond rounding."""
     try:
-        known = read_document(path(chapter))
+        known = read_document(path(page))
     except FileNotFoundError:
-        return [f"{chapter}: no stored results"]
+        return [f"{page}: no stored results"]
     found = []
     for part in ("parameters", "datasets", "claims", "code", "files"):
         if known[part] != fresh[part]:
             changed = _changed(known[part], fresh[part])
-            found.append(f"{chapter}: stored results are out of date ({part}: {changed})")
+            found.append(f"{page}: stored results are out of date ({part}: {changed})")
     if found:
         return found
     for old, new in zip(known["cells"], fresh["cells"], strict=True):
-        found += [f"{chapter}: stored {what}" for what in _unequal(old, new)]
+        found += [f"{page}: stored {what}" for what in _unequal(old, new)]
     return found
 
 
 def _changed(old, new) -> str:
     if isinstance(old, dict):
         return ", ".join(sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))[:3])
-    return "cells of the chapter"
+    return "cells of the page"
 
 
 def _unequal(old: dict, new: dict) -> list[str]:

@@ -1,6 +1,6 @@
 """Plain notebooks for Jupyter, Colab and classrooms without jupytext or MyST.
 
-Each chapter is written twice: as executed, and without outputs. Roles and directives that
+Each page is written twice: as executed, and without outputs. Roles and directives that
 only the site understands become ordinary Markdown, and a first cell installs the library
 where it is missing.
 """
@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 
 from ..paths import root
-from . import chapters
+from . import chapters, pages
 
 _ROLE = re.compile(r"\{(?P<role>[a-z:]+)\}`(?P<text>[^`]+)`")
 _FENCE = re.compile(
@@ -66,6 +66,7 @@ def plain_markdown(text: str, glued: dict[str, str]) -> str:
         return f"> **{title}**\n>\n{quoted}"
 
     text = re.sub(r"\[(\{glue:text\}`[^`]+`)\]\{\.stored\}", r"\1", text)
+    text = re.sub(r"\[(\*\*[^\]]*\*\*)\]\(/book/[^)]*\)\{[^}]*\}", r"\1", text)
     text = _FENCE.sub(fence, text)
     text = re.sub(r"^\([a-z0-9-]+\)=\n", "", text, flags=re.M)
     return _ROLE.sub(role, text)
@@ -85,7 +86,7 @@ def _first_cell() -> str:
 
 
 def write(folder: str | Path, profile: str) -> list[Path]:
-    """NAME.ipynb (no outputs) and executed/NAME.ipynb for every chapter. Returns the paths."""
+    """NAME.ipynb (no outputs) and executed/NAME.ipynb for every page. Returns the paths."""
     import nbformat
 
     folder = Path(folder)
@@ -94,7 +95,7 @@ def write(folder: str | Path, profile: str) -> list[Path]:
     for name in chapters.names():
         kept = chapters.executed_folder(name, profile)
         glued = {k: v for record in chapters.read_records(kept, "glue") for k, v in record.items()}
-        notebook = chapters.page(name, profile)
+        notebook = pages.page(name, profile)
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = plain_markdown(cell.source, glued)
@@ -107,6 +108,7 @@ def write(folder: str | Path, profile: str) -> list[Path]:
                     if cell.cell_type == "code":
                         cell.outputs, cell.execution_count = [], None
             nbformat.validate(notebook)
+            path.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(notebook, path)
             written.append(path)
     return written

@@ -25,7 +25,7 @@ def site():
 
 
 def write_scorecard(profile: str) -> dict[str, list[dict]]:
-    """book/scorecard_data.json: the ledger joined with what the chapters recorded, and their passports."""
+    """book/scorecard_data.json: the ledger joined with what the pages recorded, and their passports."""
     records = {
         name: chapters.read_records(chapters.executed_folder(name, profile), "claims")
         for name in chapters.names()
@@ -40,7 +40,7 @@ def write_scorecard(profile: str) -> dict[str, list[dict]]:
         "papers": claims.papers(),
         "passports": passports,
         "claims": [
-            {**row, "line": lines.get(row["chapter"], {}).get(row["id"])} for row in claims.rows(records)
+            {**row, "line": lines.get(row["page"], {}).get(row["id"])} for row in claims.rows(records)
         ],
     }
     write_whole(
@@ -50,8 +50,8 @@ def write_scorecard(profile: str) -> dict[str, list[dict]]:
 
 
 def source_lines(name: str) -> dict[str, int]:
-    """The line of a chapter's source at which each claim is checked."""
-    text = (root() / "notebooks" / f"{name}.md").read_text(encoding="utf-8")
+    """The line of a page's source at which each claim is checked."""
+    text = chapters.source_path(name).read_text(encoding="utf-8")
     return {
         m.group(1): text.count("\n", 0, m.start()) + 1
         for m in re.finditer(r"check\(\s*[\"']([^\"']+)[\"']", text)

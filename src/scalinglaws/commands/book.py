@@ -36,14 +36,14 @@ def run(options) -> int:
 
 def _build(options) -> int:
     from .. import claims, store, stored
-    from ..build import chapters, publish, render
+    from ..build import chapters, pages, publish, render
 
     started = time.monotonic()
     strict = options.no_missing_data or bool(os.environ.get("SCALINGLAWS_REQUIRE_DATA"))
     try:
         executed = chapters.run_all(options.profile, cell_limit=options.cell_limit or chapters.CELL_LIMIT)
         old = [] if options.profile != "cpu" else _stored(chapters, stored, options.freeze)
-        chapters.place_all(options.profile)
+        pages.place_all(options.profile)
         records = render.write_scorecard(options.profile)
         errors, notes = claims.compare(records, not strict, other_runs=options.profile == "gpu")
         rendered = render.render()
@@ -84,7 +84,7 @@ def _build(options) -> int:
 
 
 def _stored(chapters, stored, freeze: bool) -> list[str]:
-    """Store what chapters with all their data showed, or say how what is stored differs from it."""
+    """Store what pages with all their data showed, or say how what is stored differs from it."""
     found = []
     for name in chapters.names():
         now = chapters.results(name, "cpu")

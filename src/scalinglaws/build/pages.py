@@ -1,0 +1,232 @@
+"""Placing pages: the source's prose around the kept outputs, and what stands at the head of every page.
+
+Below its title a page gets a strip: how long it takes to read, and its verdicts, counted, unfolding into
+the list. Verdict boxes stand where the cell checked them, three in a row at most; the others are in the
+strip. A number that another page glued is written {glue:text}`CHAPTER/PAGE#name` and becomes a link.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import claims
+from ..notebook import missing_data
+from ..paths import digest, file_digest, root
+from ..store import write_whole
+from .chapters import (
+    BuildError,
+    chosen,
+    code_cells,
+    code_hash,
+    executed_folder,
+    names,
+    read_records,
+    source,
+    source_path,
+)
+
+if TYPE_CHECKING:
+    import nbformat
+
+IN_A_ROW = 3
+"""Verdict boxes that stand together; more would be a wall."""
+
+WORDS_A_MINUTE = 200
+
+
+def page(name: str, profile: str) -> nbformat.NotebookNode:
+    """What the site renders of a page. Metadata that changes by itself is dropped.
+
+    Where data were missing, a line below the strip says so, and numbers from stored results are marked.
+    Raises BuildError where the source's code is no longer what was executed, or a number of another page is
+    not there.
+    """
+    import nbformat
+
+    notebook, folder = source(name), executed_folder(name, profile)
+    if json.loads((folder / "key.json").read_text())["code"] != code_hash(notebook):
+        raise BuildError(f"notebooks/{name}.md was changed while the book was built: build again")
+    outputs = code_cells(nbformat.read(folder / "notebook.ipynb", as_version=4))
+    values = chosen(name, profile, notebook)
+    short, code = name.replace("_", "-").replace("/", "-"), 0
+    for index, cell in enumerate(notebook.cells):
+        cell["id"] = f"{short}-{index}"[-64:]
+        if cell.cell_type != "code":
+            cell.source = _with_numbers(cell.source, name, profile)
+            continue
+        cell.outputs, cell.execution_count = outputs[code].outputs, code + 1
+        if "parameters" in cell.metadata.get("tags", []) and values:
+            cell.source = "\n".join(_with_value(line, values) for line in cell.source.splitlines())
+        code += 1
+    shown = _fold_boxes(notebook)
+    head = [("head", _strip(notebook, read_records(folder, "claims"), shown))]
+    missing = sorted({d["name"] for d in read_records(folder, "datasets") if not d["available"]})
+    if missing:
+        note = f":::{{admonition}} Computed without some of its data\n:class: stored-note\n{missing_data(missing)}\n:::"
+        head.append(("missing", note))
+    notebook.cells[0].source, rest = _TITLE.match(notebook.cells[0].source).groups()
+    for place, (what, text) in enumerate([*head, *([("text", rest)] if rest else [])], 1):
+        cell = nbformat.v4.new_markdown_cell(text)
+        cell["id"] = f"{short}-{what}"[-64:]
+        notebook.cells.insert(place, cell)
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata.pop("jupytext", None)
+    return notebook
+
+
+_TITLE = re.compile(r"(.*?^# [^\n]*)\n*(.*)", re.S | re.M)
+_GLUED = re.compile(r"\{glue:text\}`([^`#]+)(?:#([^`]+))?`")
+
+
+def _with_numbers(text: str, name: str, profile: str) -> str:
+    """Prose with numbers of other pages put in as links, and those from stored results marked."""
+    kept = _kept(name, profile)
+
+    def number(match):
+        if match[2] is None:
+            return f"[{match[0]}]{{.stored}}" if match[1] in kept else match[0]
+        glued = _glued(match[1], profile)
+        if match[2] not in glued:
+            raise BuildError(f"notebooks/{name}.md: the page {match[1]!r} glues no {match[2]!r}")
+        value = re.sub(r"([\\`*_$\[\]<>~])", r"\\\1", glued[match[2]])
+        mark = " .stored" if match[2] in _kept(match[1], profile) else ""
+        return f"[**{value}**](/book/chapters/{match[1]}.ipynb){{.elsewhere{mark}}}"
+
+    return _GLUED.sub(number, text)
+
+
+def _kept(name: str, profile: str) -> set[str]:
+    records = read_records(executed_folder(name, profile), "stored")
+    return {n.replace("_", "-") for r in records for n in r["glue"]}
+
+
+def _glued(name: str, profile: str) -> dict[str, str]:
+    records = read_records(executed_folder(name, profile), "glue")
+    return {k.replace("_", "-"): v for r in records for k, v in r.items()}
+
+
+def _with_value(line: str, values: dict) -> str:
+    """A line of the parameters cell with the value that the profile gave it."""
+    name = line.split("=")[0].strip()
+    if name not in values or "=" not in line:
+        return line
+    comment = line[line.index("#") :] if "#" in line else ""
+    return f"{name} = {values[name]!r}  {comment}".rstrip()
+
+
+def _fold_boxes(notebook: nbformat.NotebookNode) -> set[str]:
+    """Take away the verdict boxes after the first three in a row. Returns the ids of the claims that stay."""
+    import nbformat
+
+    stay, row = set(), 0
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            row = 0
+            continue
+        outputs, folded = [], 0
+        for output in cell.outputs:
+            id = output.get("metadata", {}).get("scalinglaws", {}).get("claim")
+            row += bool(id)
+            if id and row > IN_A_ROW:
+                folded += 1
+                continue
+            stay |= {id} if id else set()
+            outputs.append(output)
+        if folded:
+            more = f'<p class="more-verdicts">{folded} more in the <a href="#verdicts">list above</a>.</p>'
+            outputs.append(nbformat.v4.new_output("display_data", {"text/html": more}))
+        cell.outputs = outputs
+    return stay
+
+
+def reading(notebook: nbformat.NotebookNode) -> dict[str, int]:
+    """Words of prose (boxes in, code and solutions out), figures shown, and the minutes they take.
+
+    200 words a minute, half a minute a figure.
+    """
+    text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    text = re.sub(r"`{3,}\{solution-start\}.*?`{3,}\{solution-end\}\n`{3,}", "", text, flags=re.S)
+    text = re.sub(r"\$\$.*?\$\$", " x ", text, flags=re.S)
+    text = re.sub(r"^(`{3,}|:{3,}|:\w+:|\(\S+\)=).*$|\{[a-z:]+\}", "", text, flags=re.M)
+    count = len(re.findall(r"[^\W_][^\s]*", text))
+    code = "\n".join(c.source for c in notebook.cells if c.cell_type == "code")
+    figures = len(re.findall(r"\bfigures\.show\(", code))
+    return {"words": count, "figures": figures, "minutes": round(count / WORDS_A_MINUTE + figures / 2 + 0.5)}
+
+
+def _strip(notebook: nbformat.NotebookNode, records: list[dict], shown: set[str]) -> str:
+    """The head of a page: its length, and its verdicts; those without a box of their own in full."""
+    size = reading(notebook)
+    figures = f", {size['figures']} figure{'s' * (size['figures'] != 1)}" if size["figures"] else ""
+    length = f"{size['minutes']} minutes · {size['words']:,} words{figures}"
+    if not records:
+        return f'<p class="page-head">{length}</p>'
+    count = {v: sum(r["verdict"] == v for r in records) for v in claims.VERDICTS}
+    counts = " · ".join(
+        f'<span class="verdict-{v.split()[0]}">{n}\u00a0{v}</span>' for v, n in count.items() if n
+    )
+    items = "".join(f"<li>{_item(r, shown)}</li>" for r in records)
+    return (
+        f'<p class="page-head">{length}</p>\n'
+        f'<details class="page-verdicts" id="verdicts"><summary>Verdicts: {counts}</summary><ul>{items}</ul></details>'
+    )
+
+
+def _item(record: dict, shown: set[str]) -> str:
+    result = claims.from_record(record)
+    if record["id"] not in shown:
+        return result._repr_html_().replace("\n", " ")
+    verdict = f'<span class="verdict-{result.verdict.split()[0]}">{html.escape(result.verdict)}</span>'
+    link = f"#claim-{html.escape(record['id'], quote=True)}"
+    return f'{verdict} <a href="{link}">{html.escape(result.claim.statement)}</a>'
+
+
+def place(name: str, profile: str) -> None:
+    """Write the page and its figures under book/chapters/, replacing what was there."""
+    import nbformat
+
+    target = (root() / "book" / "chapters" / f"{name}.ipynb").parent
+    (target / "figures").mkdir(parents=True, exist_ok=True)
+    text = nbformat.writes(page(name, profile))
+    destination = target / f"{name.split('/')[-1]}.ipynb"
+    temporary = destination.with_suffix(".ipynb.part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(destination)
+    for figure in sorted((executed_folder(name, profile) / "figures").iterdir()):
+        shutil.copyfile(figure, target / "figures" / figure.name)
+
+
+def _tree_hash(folder: Path, pattern: str = "*") -> str:
+    files = sorted(p for p in folder.rglob(pattern) if p.is_file())
+    return digest(
+        b"".join(str(p.relative_to(folder)).encode() + digest(p.read_bytes()).encode() for p in files)
+    )
+
+
+def place_all(profile: str) -> bool:
+    """Place every page and nothing else, so that no page or figure outlives its source.
+
+    Returns False, having done nothing, when what stands under book/chapters/ is exactly what
+    these sources, runs and this code would put there.
+    """
+    stored, placed = root() / "_build" / "placed.json", root() / "book" / "chapters"
+    code = _tree_hash(root() / "src" / "scalinglaws" / "build", "*.py") + file_digest(Path(claims.__file__))
+    key: dict = {"profile": profile, "code": code}
+    for name in names():
+        key[name] = [file_digest(source_path(name)), _tree_hash(executed_folder(name, profile))]
+    with suppress(OSError, ValueError):
+        if json.loads(stored.read_text()) == key | {"pages": _tree_hash(placed)}:
+            return False
+    stored.unlink(missing_ok=True)
+    shutil.rmtree(placed, ignore_errors=True)
+    for name in names():
+        place(name, profile)
+    write_whole(stored, json.dumps(key | {"pages": _tree_hash(placed)}).encode())
+    return True
