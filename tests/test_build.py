@@ -209,8 +209,8 @@ def test_missing_data_read_not_run(executed):
     claims = {r["id"]: r["verdict"] for r in chapters.read_records(kept, "claims")}
     assert claims == {"p.x": "reproduced", "p.data": "not run"}
     assert {"never": "not run"} in chapters.read_records(kept, "glue")
-    notes = run(executed, "from scalinglaws import claims; from scalinglaws.build import chapters as c;"
-                "print(claims.compare({'small/lecture': c.read_records(c.executed_folder('small/lecture', 'cpu'), 'claims')}))")  # fmt: skip
+    notes = run(executed, "from scalinglaws import scorecard; from scalinglaws.build import chapters as c;"
+                "print(scorecard.compare({'small/lecture': c.read_records(c.executed_folder('small/lecture', 'cpu'), 'claims')}))")  # fmt: skip
     assert notes.startswith("([], ['p.data: not run (data missing: absent)'])")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from scalinglaws import claims, paths
+from scalinglaws import claims, paths, scorecard
 
 GOOD = {
     "id": "p.x", "locator": "Table 1", "statement": "x is two", "published": 2.0, "estimand": "x", "evidence": ["analytic"],
@@ -140,16 +140,16 @@ def test_checks_are_recorded_and_compared(ledger, tmp_path, monkeypatch):
             "note": "",
         }
     ]
-    errors, _ = claims.compare({"c": records})
+    errors, _ = scorecard.compare({"c": records})
     other = "p.z: never checked"
     assert errors == ["p.y: never checked", other]
     claims.not_run("p.y", "data missing: epoch")
     records = [json.loads(line) for line in (tmp_path / "claims.jsonl").read_text().splitlines()]
-    assert claims.compare({"c": records}) == ([other], ["p.y: not run (data missing: epoch)"])
-    strict, notes = claims.compare({"c": records}, allow_not_run=False)
+    assert scorecard.compare({"c": records}) == ([other], ["p.y: not run (data missing: epoch)"])
+    strict, notes = scorecard.compare({"c": records}, allow_not_run=False)
     assert (strict[0], notes) == ("p.y: not run (data missing: epoch)", [])
     claims.check("p.y", 9)
-    errors, _ = claims.compare(
+    errors, _ = scorecard.compare(
         {"c": [json.loads(line) for line in (tmp_path / "claims.jsonl").read_text().splitlines()]}
     )
     assert errors[0] == "p.y: checked 2 times (c)"
@@ -157,7 +157,7 @@ def test_checks_are_recorded_and_compared(ledger, tmp_path, monkeypatch):
 
 def test_a_changed_verdict_is_an_error_that_says_what_to_do(ledger):
     ledger(GOOD)
-    errors, _ = claims.compare({"c": [claims.check("p.x", 3.0).to_record()]})
+    errors, _ = scorecard.compare({"c": [claims.check("p.x", 3.0).to_record()]})
     assert len(errors) == 1
     assert "'discrepant' where the ledger expects 'reproduced'" in errors[0]
     assert "change `expected` in the same commit" in errors[0]
@@ -167,7 +167,7 @@ def test_other_runs_may_reach_other_verdicts_where_models_were_trained(ledger):
     """On another study of our own only what does not hang on it must stay."""
     ledger(GOOD, GOOD | {"id": "p.y", "evidence": ["retrained here"]})
     records = {"c": [claims.check(id, 3.0, (2.9, 3.1)).to_record() for id in ("p.x", "p.y")]}
-    errors, notes = claims.compare(records, other_runs=True)
+    errors, notes = scorecard.compare(records, other_runs=True)
     assert [e.split(":")[0] for e in errors] == ["p.x"]
     assert [n.split(":")[0] for n in notes] == ["p.y"]
 
@@ -296,7 +296,7 @@ def test_nothing_from_the_ledger_is_taken_for_html(ledger):
 
 def test_scorecard_rows_join_claims_and_results(ledger):
     ledger(GOOD, GOOD | {"id": "p.y"})
-    rows = claims.rows({"c": [claims.check("p.x", 2.0).to_record()]})
+    rows = scorecard.rows({"c": [claims.check("p.x", 2.0).to_record()]})
     assert [(r["id"], r["verdict"]) for r in rows] == [("p.x", "reproduced"), ("p.y", "not run")]
 
 

@@ -25,6 +25,11 @@ def show(value, interval=None, unit: str = "", short: bool = False) -> str:
     return f"{text} {unit}".strip()
 
 
+def span(interval, digits: int = 3) -> str:
+    """An interval in a sentence: "0.123 to 0.456"."""
+    return " to ".join(f"{v:.{digits}f}" for v in interval)
+
+
 def _written(value: float, step: float | None) -> str:
     """To the decimal place of `step`, or to four significant digits; thousands to trillions by letter."""
     if not math.isfinite(value):

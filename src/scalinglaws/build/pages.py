@@ -70,7 +70,10 @@ def page(name: str, profile: str) -> nbformat.NotebookNode:
     if missing:
         note = f":::{{admonition}} Computed without some of its data\n:class: stored-note\n{missing_data(missing)}\n:::"
         head.append(("missing", note))
-    notebook.cells[0].source, rest = _TITLE.match(notebook.cells[0].source).groups()
+    opening = re.match(r"(.*?^# [^\n]*)\n*(.*)", notebook.cells[0].source, re.S | re.M)
+    if opening is None:
+        raise BuildError(f"notebooks/{name}.md: the first cell needs a title (# …)")
+    notebook.cells[0].source, rest = opening.groups()
     for place, (what, text) in enumerate([*head, *([("text", rest)] if rest else [])], 1):
         cell = nbformat.v4.new_markdown_cell(text)
         cell["id"] = f"{short}-{what}"[-64:]
@@ -81,7 +84,6 @@ def page(name: str, profile: str) -> nbformat.NotebookNode:
     return notebook
 
 
-_TITLE = re.compile(r"(.*?^# [^\n]*)\n*(.*)", re.S | re.M)
 _GLUED = re.compile(r"\{glue:text\}`([^`#]+)(?:#([^`]+))?`")
 
 

@@ -11,7 +11,7 @@ import sys
 import time
 from contextlib import contextmanager
 
-from .. import claims
+from .. import claims, scorecard
 from ..paths import root
 from ..store import exchange, write_whole
 from . import chapters, reference
@@ -40,7 +40,7 @@ def write_scorecard(profile: str) -> dict[str, list[dict]]:
         "papers": claims.papers(),
         "passports": passports,
         "claims": [
-            {**row, "line": lines.get(row["page"], {}).get(row["id"])} for row in claims.rows(records)
+            {**row, "line": lines.get(row["page"], {}).get(row["id"])} for row in scorecard.rows(records)
         ],
     }
     write_whole(
@@ -62,7 +62,10 @@ def _inputs_key() -> dict[str, str]:
     base = root()
     files = [base / "_config.yml", base / "_toc.yml", base / "requirements.lock"]
     files += [p for p in (base / "book").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
-    files += [*(base / "src/scalinglaws/build").glob("*.py"), base / "src/scalinglaws/claims.py"]
+    files += [
+        *(base / "src/scalinglaws/build").glob("*.py"),
+        *(base / f"src/scalinglaws/{name}.py" for name in ("claims", "scorecard")),
+    ]
     key = {str(p.relative_to(base)): chapters._hash(p.read_bytes()) for p in sorted(files)}
     return key | {"repository": repository() or ""}
 

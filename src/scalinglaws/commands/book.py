@@ -35,7 +35,7 @@ def run(options) -> int:
 
 
 def _build(options) -> int:
-    from .. import claims, store, stored
+    from .. import claims, scorecard, store, stored
     from ..build import chapters, pages, publish, render
 
     started = time.monotonic()
@@ -45,7 +45,7 @@ def _build(options) -> int:
         old = [] if options.profile != "cpu" else _stored(chapters, stored, options.freeze)
         pages.place_all(options.profile)
         records = render.write_scorecard(options.profile)
-        errors, notes = claims.compare(records, not strict, other_runs=options.profile == "gpu")
+        errors, notes = scorecard.compare(records, not strict, other_runs=options.profile == "gpu")
         rendered = render.render()
         if options.notebooks:
             publish.write(options.notebooks, options.profile)

@@ -5,9 +5,17 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pandas as pd
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from .fitted import budget_colours
+
+
+def panel_points(panels):
+    """The points of `powers` as a table: panel, x, loss."""
+    return pd.concat(
+        [pd.DataFrame({"panel": p[0], "x": np.asarray(p[1]), "loss": np.asarray(p[2])}) for p in panels]
+    )
 
 
 def powers(fig, panels):
@@ -119,11 +127,11 @@ def critical_batch(fig, trade, law, noise, published):
 
 
 def shapes(fig, groups):
-    """Loss over the best of its group, in per cent, a panel a group. groups: name → (labels, per cent)."""
+    """Loss over the best of its group, in per cent, a panel a group. groups: name → columns value, excess."""
     axes = fig.subplots(1, len(groups), sharey=True)
-    for ax, (name, (labels, excess)) in zip(np.atleast_1d(axes), groups.items(), strict=True):
-        at = np.arange(len(labels))
-        ax.plot(at, excess, "o-", color="C0", ms=5)
+    for ax, (name, part) in zip(np.atleast_1d(axes), groups.items(), strict=True):
+        at, labels = np.arange(len(part)), [f"{v:.3g}" for v in part["value"]]
+        ax.plot(at, part["excess"], "o-", color="C0", ms=5)
         ax.axhline(3, color="C1", ls="--", lw=1.1)
         ax.set(xticks=at, xticklabels=labels, xlabel=name)
         ax.tick_params(axis="x", labelsize=8)
