@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from scalinglaws import stored
-from scalinglaws.build import chapters, publish
+from scalinglaws.build import chapters, pages, publish
 from scalinglaws.paths import root
 
 CHAPTER = """\
@@ -334,6 +334,25 @@ def test_a_dead_kernel_and_an_endless_cell_end_with_one_line(copied):
     assert not list((copied / "_build" / "executed" / "cpu" / "small").glob(".lecture-*"))
 
 
+def test_bookkeeping_is_not_on_the_site_and_what_shows_something_is():
+    import nbformat.v4 as v4
+
+    named = v4.new_output("display_data", {"a": "b"}, metadata={"scrapbook": {"name": "x"}})
+    shown = v4.new_output("display_data", {"text/html": "<p>shown</p>"})
+    cells = [
+        v4.new_code_cell(outputs=o, metadata={"tags": ["hide-input"]}) for o in ([named], [named, shown], [])
+    ]
+    cells.append(v4.new_code_cell(outputs=[named]))
+    notebook = v4.new_notebook(cells=[v4.new_markdown_cell("# T"), *cells])
+    pages._leave_out_bookkeeping(notebook)
+    assert [c.metadata.get("tags", []) for c in cells] == [
+        ["remove-cell"],
+        ["hide-input"],
+        ["remove-cell"],
+        [],
+    ]
+
+
 WORKSHOP = """\
 # A workshop
 
@@ -439,6 +458,10 @@ def test_plain_markdown_handles_nesting_and_math():
     assert text == "> **T**\n>\n> $$\n> x\n> $$\n## H sec"
 
 
+WHOLE = {"test_time_compute", "resampling"}
+"""Chapters that are still one long page: cells of at most 30 lines there, 15 elsewhere."""
+
+
 def test_the_book_s_chapters_have_profiles_and_short_cells():
     import yaml
 
@@ -450,10 +473,37 @@ def test_the_book_s_chapters_have_profiles_and_short_cells():
         assert sum("parameters" in c.metadata.get("tags", []) for c in cells) == 1
         for cell in cells:
             if cell.cell_type == "code":
-                assert cell.source.count("\n") < 30, cell.source[:60]
+                most = 30 if name.split("/")[0] in WHOLE else 15
+                assert cell.source.count("\n") < most, (name, cell.source[:60])
         text = chapters.source_path(name).read_text()
         assert "profile ==" not in text
         assert "SCALINGLAWS_PROFILE" not in text
+
+
+def test_a_lecture_can_be_read_in_an_hour_and_a_workshop_page_in_a_quarter():
+    for name in chapters.names():
+        chapter, page = name.split("/")
+        if chapter in WHOLE:
+            continue
+        size = pages.reading(chapters.source(name))
+        assert size["words"] <= (3500 if page == "lecture" else 2000), (name, size)
+        assert size["figures"] <= 8, (name, size)
+        opening = "".join(c.source for c in chapters.source(name).cells[:2] if c.cell_type == "markdown")
+        assert (
+            len(re.findall(r"^- ", opening.split("{admonition} On this page")[1].split("```")[0], re.M)) == 3
+        ), name
+
+
+def test_reading_counts_prose_and_boxes_and_neither_code_nor_solutions():
+    import nbformat.v4 as v4
+
+    text = "# Two words\n\n```{admonition} A box\n:class: paper\nFive more words $x^2$ here.\n```\n\n$$\na + b + c\n$$ (eq-a)\n"
+    solution = "````{solution-start} ex\n````\nnot counted at all\n````{solution-end}\n````"
+    code = v4.new_code_cell('figures.show("a", plot)\nx = "not counted"')
+    found = pages.reading(v4.new_notebook(cells=[v4.new_markdown_cell(t) for t in (text, solution)] + [code]))
+    assert found["figures"] == 1
+    assert 7 <= found["words"] <= 11
+    assert found["minutes"] == 1
 
 
 def test_every_glued_number_is_used_and_every_number_used_is_glued():

@@ -25,6 +25,12 @@ def show(value, interval=None, unit: str = "", short: bool = False) -> str:
     return f"{text} {unit}".strip()
 
 
+def scientific(value: float, digits: int = 1) -> str:
+    """A number with its power of ten, as in 1.2×10¹⁵; digits: those after the point of the mantissa."""
+    mantissa, power = f"{value:.{digits}e}".split("e")
+    return f"{mantissa}×10{str(int(power)).translate(_POWERS)}".replace("-", "−")
+
+
 def span(interval, digits: int = 3) -> str:
     """An interval in a sentence: "0.123 to 0.456"."""
     return " to ".join(f"{v:.{digits}f}" for v in interval)

@@ -64,6 +64,7 @@ def page(name: str, profile: str) -> nbformat.NotebookNode:
         if "parameters" in cell.metadata.get("tags", []) and values:
             cell.source = "\n".join(_with_value(line, values) for line in cell.source.splitlines())
         code += 1
+    _leave_out_bookkeeping(notebook)
     shown = _fold_boxes(notebook)
     head = [("head", _strip(notebook, read_records(folder, "claims"), shown))]
     missing = sorted({d["name"] for d in read_records(folder, "datasets") if not d["available"]})
@@ -121,6 +122,14 @@ def _with_value(line: str, values: dict) -> str:
         return line
     comment = line[line.index("#") :] if "#" in line else ""
     return f"{name} = {values[name]!r}  {comment}".rstrip()
+
+
+def _leave_out_bookkeeping(notebook: nbformat.NotebookNode) -> None:
+    """Folded cells that show nothing, as those that only name numbers, are in the notebook and not on the site."""
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "hide-input" in tags and all("scrapbook" in o.get("metadata", {}) for o in cell.outputs):
+            cell.metadata["tags"] = ["remove-cell" if tag == "hide-input" else tag for tag in tags]
 
 
 def _fold_boxes(notebook: nbformat.NotebookNode) -> set[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from .. import fit, laws
 from ..fit import simulate
+from ..numbers import scientific, show
 
 GOPHER, CHINCHILLA = 5.76e23, 5.88e23
 """Training FLOPs of the two models, as the paper gives them (Table A4 and Section 4)."""
@@ -74,14 +75,16 @@ def continued(table: pd.DataFrame, found: Digitised, valleys: fit.IsoflopFit) ->
 
     The last column holds 80 % of the surface's refits: N at the compute where the surface says that size is best.
     """
-    big = lambda v: f"{v:.3g}"
     rows = []
     for row in table.itertuples():
         at3, at2 = found.surface.law.optimum_at(row.N), valleys.law.optimum_at(row.N)
         low, high = found.boot.optimum_interval(float(at3.C), 0.8)["N"]
-        paper = {f"C, paper {k}": big(getattr(row, f"approach{k}_C")) for k in (1, 2, 3)}
-        ours = {"C, our 2": big(at2.C), "C, our 3": big(at3.C)}
-        rows.append({"N": big(row.N), **paper, **ours, "80 % of N at that C": f"{big(low)} to {big(high)}"})
+        paper = {f"C, paper {k}": scientific(getattr(row, f"approach{k}_C"), 2) for k in (1, 2, 3)}
+        ours = {"C, our 2": scientific(at2.C, 2), "C, our 3": scientific(at3.C, 2)}
+        size = lambda n: show(float(f"{n:.3g}"))
+        rows.append(
+            {"N": size(row.N), **paper, **ours, "80 % of N at that C": f"{size(low)} to {size(high)}"}
+        )
     return pd.DataFrame(rows)
 
 
