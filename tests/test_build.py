@@ -353,6 +353,18 @@ def test_bookkeeping_is_not_on_the_site_and_what_shows_something_is():
     ]
 
 
+def test_a_page_leads_to_the_reference_of_what_it_imports(tmp_path, monkeypatch):
+    import nbformat.v4 as v4
+
+    code = "from scalinglaws import laws, fit, provenance\nfrom scalinglaws.pretraining import kaplan"
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(code)])
+    assert pages._rooms(notebook) == ["laws", "fit", "pretraining"]
+    monkeypatch.setenv("SCALINGLAWS_ROOT", str(tmp_path))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "registry.toml").touch()
+    assert pages._rooms(notebook) == []  # a book without a reference
+
+
 WORKSHOP = """\
 # A workshop
 

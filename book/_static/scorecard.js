@@ -1,5 +1,11 @@
 // Filters of the scorecard page: a row shows when it passes every filter.
 document.addEventListener("DOMContentLoaded", () => {
+  // The theme's toggles of a chapter's pages have no name for those who do not see them.
+  document.querySelectorAll("nav li > details > summary").forEach((toggle) => {
+    const chapter = toggle.closest("li").querySelector("a");
+    toggle.setAttribute("aria-label", `Pages of ${chapter ? chapter.textContent.trim() : "this chapter"}`);
+  });
+
   // A verdict linked to from the scorecard opens itself.
   const open = () => {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));

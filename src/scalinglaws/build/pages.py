@@ -19,6 +19,7 @@ from .. import claims
 from ..notebook import missing_data
 from ..paths import digest, file_digest, root
 from ..store import write_whole
+from . import reference
 from .chapters import (
     BuildError,
     chosen,
@@ -79,10 +80,26 @@ def page(name: str, profile: str) -> nbformat.NotebookNode:
         cell = nbformat.v4.new_markdown_cell(text)
         cell["id"] = f"{short}-{what}"[-64:]
         notebook.cells.insert(place, cell)
+    if rooms := _rooms(notebook):
+        links = ", ".join(f"[`{room}`](/book/api/{room}.md)" for room in rooms)
+        last = nbformat.v4.new_markdown_cell(f"In the library's reference: {links}.")
+        last["id"] = f"{short}-library"[-64:]
+        notebook.cells.append(last)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook.metadata["language_info"] = {"name": "python"}
     notebook.metadata.pop("jupytext", None)
     return notebook
+
+
+def _rooms(notebook: nbformat.NotebookNode) -> list[str]:
+    """The rooms of the library that a page imports from and whose reference the book has, in their order."""
+    toc = root() / "_toc.yml"
+    listed = toc.read_text(encoding="utf-8") if toc.is_file() else ""
+    code = "\n".join(c.source for c in notebook.cells if c.cell_type == "code")
+    found = set(re.findall(r"^from scalinglaws\.(\w+)", code, re.M))
+    for names in re.findall(r"^from scalinglaws import ([\w, ]+)$", code, re.M):
+        found |= {name.strip() for name in names.split(",")}
+    return [room for room in reference.ROOMS if room in found and f"book/api/{room}\n" in listed]
 
 
 _GLUED = re.compile(r"\{glue:text\}`([^`#]+)(?:#([^`]+))?`")
