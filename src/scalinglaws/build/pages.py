@@ -97,8 +97,8 @@ def _rooms(notebook: nbformat.NotebookNode) -> list[str]:
     listed = toc.read_text(encoding="utf-8") if toc.is_file() else ""
     code = "\n".join(c.source for c in notebook.cells if c.cell_type == "code")
     found = set(re.findall(r"^from scalinglaws\.(\w+)", code, re.M))
-    for names in re.findall(r"^from scalinglaws import ([\w, ]+)$", code, re.M):
-        found |= {name.strip() for name in names.split(",")}
+    for imported in re.findall(r"^from scalinglaws import ([\w, ]+)$", code, re.M):
+        found |= {name.strip() for name in imported.split(",")}
     return [room for room in reference.ROOMS if room in found and f"book/api/{room}\n" in listed]
 
 
