@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from scalinglaws.resampling import readout as R
+from scalinglaws.resampling import style as S
 from scalinglaws.resampling.estimators import best_budget, budget_interval
 from scalinglaws.resampling.tasks import VISIBLE
 
@@ -130,17 +131,17 @@ def test_choosing_is_between_one_sample_and_a_perfect_judge():
 
 def test_style_gaps_are_matched_within_tasks():
     """Every right program has 2 operations and every false one 3."""
-    table = R.style(counts(*world()), 1, "operations")
+    table = S.style(counts(*world()), 1, "operations")
     assert table["right"].to_numpy() == pytest.approx(np.full(6, 2.0))
     assert table["matched"].to_numpy() == pytest.approx(np.ones(6))
-    redundant = R.style(counts(*world()), 1, "redundant")
+    redundant = S.style(counts(*world()), 1, "redundant")
     assert (redundant["matched"] > 0.2).all()
 
 
 def test_seeds_of_a_task_are_one_observation():
     table = counts(*world(models=2, tasks=60))
     twice = pd.concat([table, table.assign(seed=1)])
-    one, two = (R.style(t, 1, "redundant").iloc[0] for t in (table, twice))
+    one, two = (S.style(t, 1, "redundant").iloc[0] for t in (table, twice))
     assert two["high"] - two["low"] == pytest.approx(one["high"] - one["low"], rel=0.15)
     assert two["matched"] == pytest.approx(one["matched"])
     assert two["tasks"] == one["tasks"]
@@ -151,15 +152,15 @@ def test_matched_gaps_carry_the_spread_of_seeds_and_of_shared_tasks():
     rng = np.random.default_rng(2)
     task = rng.normal(0, 1, 200)
     alike, apart = np.tile(task, (3, 1)), task + np.array([[-1.0], [0.0], [1.0]])
-    width = lambda gaps: np.diff(R.matched(gaps, 800, 1)[1])[0]
-    assert R.matched([apart], 100, 1)[0] == pytest.approx(task.mean())
+    width = lambda gaps: np.diff(S.matched(gaps, 800, 1)[1])[0]
+    assert S.matched([apart], 100, 1)[0] == pytest.approx(task.mean())
     assert width([apart]) > 3 * width([alike])
     assert width([alike]) == pytest.approx(2 * 1.96 * task.std() / np.sqrt(200), rel=0.15)
     assert width([alike] * 4) == pytest.approx(width([alike]), rel=0.15)
     holes = np.where(rng.random((3, 200)) < 0.3, np.nan, alike)
     seen = ~np.isnan(holes).all(0)
-    assert R.matched([holes], 50, 1)[0] == pytest.approx(task[seen].mean())
-    assert np.isnan(R.matched([np.full((3, 5), np.nan)], 50, 1)[1]).all()
+    assert S.matched([holes], 50, 1)[0] == pytest.approx(task[seen].mean())
+    assert np.isnan(S.matched([np.full((3, 5), np.nan)], 50, 1)[1]).all()
 
 
 def test_tasks_of_the_conditional_accuracy_can_be_chosen():

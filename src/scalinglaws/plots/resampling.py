@@ -164,7 +164,7 @@ def theory(fig, curves, limits):
 def styles(fig, panels, by_depth):
     """False acceptances against right programs, a panel a trait: over all samples, and matched within tasks.
 
-    panels: trait → table of `readout.style`, the weakest model first. by_depth: depth of the tasks → such a table
+    panels: trait → table of `style.style`, the weakest model first. by_depth: depth of the tasks → such a table
     for the first trait, in a panel of its own.
     """
     *axes, last = fig.subplots(1, len(panels) + 1)

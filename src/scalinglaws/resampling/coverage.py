@@ -99,3 +99,42 @@ def fit_coverage(K, share) -> PowerFit:
     law = fit_power(K[inside], -np.log(share[inside]))
     alpha = law.params["alpha"]
     return PowerFit(float(law.params["scale"] ** alpha), float(alpha))
+
+
+def curve(n, c, K) -> np.ndarray:
+    """`coverage` at every number of samples of K [budgets]."""
+    return np.array([coverage(n, c, k) for k in K])
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What few samples say of many: the exponent by way of a Beta law and directly, and both coverages at the end."""
+
+    by_beta: float
+    directly: float
+    end_beta: float
+    end_power: float
+
+
+def forecast(n, c, few: int, early: np.ndarray, K: np.ndarray, rng: np.random.Generator) -> Forecast:
+    """Forecasts from `few` samples a problem, drawn without replacement from c right of n [problems].
+
+    early: numbers of samples up to `few` at which the power law is fitted directly. K: those up to the end at which
+    one is fitted to the Beta law, as Schaeffer et al. (2025) do; the last is where both coverages are predicted.
+    Raises ValueError where the draw has no spread, as `fit_beta` and `fit_coverage`.
+    """
+    drawn, tried = rng.hypergeometric(c, n - c, few), np.full(len(n), few)
+    beta, power = fit_beta(tried, drawn), fit_coverage(early, curve(tried, drawn, early))
+    by_way = fit_coverage(K, beta.coverage(K))
+    end = (float(law.coverage(K[-1])) for law in (beta, power))
+    return Forecast(by_way.exponent, power.exponent, *end)
+
+
+def off_power(n: np.ndarray, c: np.ndarray, K: np.ndarray) -> tuple[float, PowerFit]:
+    """Largest distance of a model's coverage from its best power law over K, and that law.
+
+    n, c [seeds, problems]; coverage is the mean over seeds.
+    """
+    share = np.mean([curve(a, b, K) for a, b in zip(n, c, strict=True)], axis=0)
+    law = fit_coverage(K, share)
+    return float(np.abs(law.coverage(K) - share).max()), law

@@ -77,6 +77,29 @@ def frontier(points: pd.DataFrame) -> pd.DataFrame:
     return points.loc[kept].reset_index(drop=True)
 
 
+def uneven(n: np.ndarray, c: np.ndarray) -> float:
+    """Mean success rate of problems that have more than the fewest samples, over that of the others.
+
+    n, c [problems] of one checkpoint. NaN where under a tenth have more, or where the others are never solved.
+    1 if samples were added without regard to success.
+    """
+    more, rate = n > n.min(), c / n
+    if more.mean() < 0.1 or not c[~more].sum():
+        return float("nan")
+    return float(rate[more].mean() / rate[~more].mean())
+
+
+def best_tokens(checkpoints: pd.DataFrame) -> dict[float, float]:
+    """N → the training tokens D at which a size has its best pass@1, for sizes that ever solve anything (`grid`)."""
+    alive = checkpoints[checkpoints["solved"] > 0]
+    return {N: part.loc[part["pass@1"].idxmax(), "D"] for N, part in alive.groupby("N")}
+
+
+def called(checkpoint: pd.Series) -> str:
+    """A checkpoint in words: parameters in millions, training tokens in billions."""
+    return f"{checkpoint.N / 1e6:.0f} M on {checkpoint.D / 1e9:.0f} B"
+
+
 def cheapest(points: pd.DataFrame, problems: float) -> pd.Series:
     """The checkpoint with the smallest total cost when it is used on so many problems: pretraining + problems·inference."""
     total = points["pretraining"] + problems * points["inference"]

@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from ..testtime.select import seed_means
 from .estimators import accuracy, ceiling, conditional, fixed_effects, pass_at, reward
 from .tasks import VISIBLE
 
@@ -66,6 +65,14 @@ class Ladder:
     def by_model(self, each: np.ndarray) -> dict[str, float]:
         """Values of the models [models], the mean over the seeds of a model."""
         return {name: float(np.mean(each[self.names == name])) for name in self.ladder}
+
+    def levels(self, each: np.ndarray) -> np.ndarray:
+        """The same without the names, the weakest model first [models by name]."""
+        return np.array(list(self.by_model(each).values()))
+
+    def model(self, name: str) -> Ladder:
+        """One model with all its seeds."""
+        return self.models(self.names == name)
 
 
 def ladder(counts: pd.DataFrame) -> Ladder:
@@ -203,63 +210,6 @@ def chosen(counts: pd.DataFrame, m: int) -> pd.DataFrame:
         }
     )
     return table.groupby("model").mean().sort_values("one")
-
-
-def style_gaps(part: pd.DataFrame, m: int, trait: str) -> np.ndarray:
-    """A trait of falsely accepted programs minus that of right ones, [seeds, tasks]; NaN where a task lacks either.
-
-    part: counts of one model. Tasks are in the order of their numbers, so that models can be compared on the same ones.
-    """
-    c, f = part["c"].to_numpy(float), (part[f"b{m}"] - part["c"]).to_numpy(float)
-    both = (c > 0) & (f > 0)
-    false, right = (part[column].to_numpy(float) for column in (f"false{m}_{trait}", f"right_{trait}"))
-    gap = np.full(len(part), np.nan)
-    gap[both] = false[both] / f[both] - right[both] / c[both]
-    return part.assign(gap=gap).pivot(index="seed", columns="task", values="gap").to_numpy()
-
-
-def matched(gaps: list[np.ndarray], resamples: int, seed: int) -> tuple[float, tuple[float, float]]:
-    """Mean over models of their mean gaps (`style_gaps`), and its 95 % interval.
-
-    Seeds are drawn within each model, then tasks, the same for all models. NaN for models without a task.
-    """
-    rng, n = np.random.default_rng(seed), gaps[0].shape[1]
-    tasks = np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), resamples)])
-    means = []
-    for gap in gaps:
-        S = len(gap)
-        seeds = np.vstack([np.ones(S), rng.multinomial(S, np.full(S, 1 / S), resamples)])
-        means.append(seed_means(gap, seeds, tasks))
-    whole, *drawn = np.mean(means, axis=0)
-    if np.isnan(whole) or np.isnan(drawn).all():
-        return float(whole), (np.nan, np.nan)
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return float(whole), (float(low), float(high))
-
-
-def style(counts: pd.DataFrame, m: int, trait: str, resamples: int = 500, seed: int = 0) -> pd.DataFrame:
-    """Falsely accepted programs beside right ones: a trait ("operations", "redundant") of each, by model.
-
-    right, false: means over samples, whatever their task. matched, low, high: mean over tasks that have both of the
-    difference within the task, false − right, seeds averaged first, and its interval (`matched`).
-    """
-    rows = []
-    for name, part in counts.groupby("model", sort=False):
-        c, f = part["c"].sum(), (part[f"b{m}"] - part["c"]).sum()
-        gaps = style_gaps(part, m, trait)
-        mean, (low, high) = matched([gaps], resamples, seed)
-        rows.append(
-            {
-                "model": name,
-                "right": part[f"right_{trait}"].sum() / c if c else np.nan,
-                "false": part[f"false{m}_{trait}"].sum() / f if f else np.nan,
-                "matched": mean,
-                "low": low,
-                "high": high,
-                "tasks": int((~np.isnan(gaps)).any(0).sum()),
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 def poorly_tested(of: Ladder, m: int, below: float = 0.9) -> np.ndarray:
