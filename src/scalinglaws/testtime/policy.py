@@ -58,6 +58,30 @@ def compute_optimal(
     return Policy(choice, accuracy)
 
 
+def cross_validated(
+    A: np.ndarray, bins: np.ndarray, seed: int, shown: np.ndarray | None = None
+) -> np.ndarray:
+    """Accuracy [seeds, budgets, problems] of `compute_optimal` in each seed by itself, the k-th with folds from seed + k.
+
+    A [seeds, strategies, budgets, problems]; bins, shown [seeds, problems].
+    """
+    shown = bins if shown is None else shown
+    parts = enumerate(zip(A, bins, shown, strict=True))
+    each = [compute_optimal(a, b, folds(A.shape[-1], seed + k), believed) for k, (a, b, believed) in parts]
+    return np.stack([one.accuracy for one in each])
+
+
+def table(A: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """The best strategy [bins, budgets] of A [strategies, budgets, problems], no fold kept apart. Ties go to the first."""
+    return np.stack([A[:, :, bins == b].mean(2).argmax(0) for b in range(BINS)])
+
+
+def apply(A: np.ndarray, choice: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """Accuracy [budgets, problems] when a table [bins, budgets] is followed in A [strategies, budgets, problems]."""
+    budgets, problems = np.arange(A.shape[1])[:, None], np.arange(A.shape[2])
+    return A[choice[bins].T, budgets, problems]
+
+
 def efficiency(policy: np.ndarray, baseline: np.ndarray, budgets: np.ndarray) -> np.ndarray:
     """How many times less budget the policy needs than the baseline for the baseline's accuracy at each budget.
 
@@ -77,6 +101,24 @@ def efficiency(policy: np.ndarray, baseline: np.ndarray, budgets: np.ndarray) ->
             at = logs[j - 1] + share * (logs[j] - logs[j - 1])
         out[k] = np.exp(logs[k] - at)
     return out
+
+
+def efficiency_interval(
+    policy: np.ndarray, baseline: np.ndarray, budgets: np.ndarray, k: int, resamples: int, seed: int
+) -> tuple[float, tuple[float, float]]:
+    """`efficiency` at the k-th budget and its 95 % interval; 0 where the policy never gets there.
+
+    policy, baseline [seeds, budgets, problems]: seeds are resampled, then problems, the same for both.
+    """
+    rng, (S, _, n) = np.random.default_rng(seed), policy.shape
+
+    def one(seeds, problems):
+        a, b = (X[seeds].mean(0)[:, problems].mean(1) for X in (policy, baseline))
+        return float(np.nan_to_num(efficiency(a, b, budgets)[k]))
+
+    drawn = [one(rng.integers(S, size=S), rng.integers(n, size=n)) for _ in range(resamples)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return one(np.arange(S), np.arange(n)), (float(low), float(high))
 
 
 def misjudged(bins: np.ndarray, share: float, by: int, rng: np.random.Generator) -> np.ndarray:

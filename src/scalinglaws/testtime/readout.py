@@ -47,11 +47,24 @@ class Sampled:
         """Difficulty bins, 0 the easiest: "oracle" from pass@1, "predicted" from the verifier."""
         return quantile_bins(self.pass_1 if kind == "oracle" else self.predicted)
 
-    def curve(self, rule: str, budgets, how: str = "last") -> np.ndarray:
-        """Accuracy [budgets, problems] of majority, best or weighted best-of-N, replayed from the samples."""
+    def curve(self, rule: str, budgets, how: str = "last", power: float = 1.0) -> np.ndarray:
+        """Accuracy [budgets, problems] of majority, best or weighted best-of-N, replayed from the samples.
+
+        how: one of `AGGREGATES`; power: the score is raised to it before it chooses.
+        """
         score = self.last if how == "last" else self.aggregated(how)
-        rows = zip(self.answers, score, self.answer, strict=True)
+        return self.replayed(power * score, rule, budgets)
+
+    def replayed(self, log_score: np.ndarray, rule: str, budgets) -> np.ndarray:
+        """Accuracy [budgets, problems] when the samples have these log scores [problems, samples]."""
+        rows = zip(self.answers, log_score, self.answer, strict=True)
         return np.stack([replay(a, s, right, budgets, rule) for a, s, right in rows], 1)
+
+    def believed(self, budgets) -> np.ndarray:
+        """Mean P [budgets] that the verifier gives the best-scored of N samples, over disjoint blocks of N."""
+        problems, stored = self.last.shape
+        blocks = [self.last[:, : stored // N * N].reshape(problems, -1, N) for N in budgets]
+        return np.array([np.exp(b.max(2)).mean() for b in blocks])
 
     def aggregated(self, how: str) -> np.ndarray:
         """log score [problems, samples] of each sample by its steps: one of `AGGREGATES`."""
@@ -109,6 +122,55 @@ def searched(searches: pd.DataFrame, method: str, seed: int, verifier="mc", worl
         raise KeyError(f"no stored search {method} with {verifier}, {world}, seed {seed}")
     wide = t.pivot(index="budget", columns="problem", values=column)
     return wide.to_numpy(float), wide.index.to_numpy()
+
+
+def greedy(samples: pd.DataFrame, world: str, proposer: str = "large") -> tuple[np.ndarray, float]:
+    """Whether each greedy answer is right [seeds, problems], and FLOPs a token. Raises KeyError where there are none."""
+    part = samples[(samples["world"] == world) & (samples["proposer"] == proposer)]
+    if not len(part):
+        raise KeyError(f"no stored samples of {world}, {proposer}")
+    wide = part.pivot(index="seed", columns="problem", values="greedy")
+    return wide.to_numpy(float), float(part["flops_per_token"].iloc[0])
+
+
+def bare_answers(samples: pd.DataFrame, seed: int, proposer: str = "answer", world: str = "chain"):
+    """Answer tokens [problems, samples] (−1: none) of a proposer whose samples no verifier scores."""
+    t = samples[(samples["world"] == world) & (samples["proposer"] == proposer) & (samples["seed"] == seed)]
+    rows = zip(t.sort_values("problem")["answers"], t.sort_values("problem")["draws"], strict=True)
+    return np.stack([np.where(a > 0, a.astype(int), -1)[d.astype(int)] for a, d in rows])
+
+
+def proposers(samples: pd.DataFrame) -> pd.DataFrame:
+    """A row a world and proposer, by world and cost: what it costs and how often it is right.
+
+    Columns: world, proposer, seeds (how many), flops (a token), pass_1 (share of right samples), by_bin (the same
+    [bins], in the difficulty bins of the base of the same world and seed, mean of the seeds), greedy (share right).
+    """
+    ease = samples.assign(share=samples["right"] / samples["samples"])
+    ease = ease.sort_values(["world", "flops_per_token", "seed", "problem"], kind="stable")
+    rulers = ease[ease["proposer"] == "base"].groupby(["world", "seed"])["share"]
+    bins = {place: quantile_bins(ruler.to_numpy()) for place, ruler in rulers}
+    rows = []
+    for (world, name), part in ease.groupby(["world", "proposer"], sort=False):
+        each = [
+            by_bin(one["share"].to_numpy(), bins[place]) for place, one in part.groupby(["world", "seed"])
+        ]
+        cost, right = part["flops_per_token"].iloc[0], part[["share", "greedy"]].mean()
+        rows.append((world, name, len(each), cost, right["share"], np.mean(each, axis=0), right["greedy"]))
+    return pd.DataFrame(rows, columns=["world", "proposer", "seeds", "flops", "pass_1", "by_bin", "greedy"])
+
+
+def as_table(series: dict[str, tuple], label: str) -> pd.DataFrame:
+    """Lines of a figure as rows: series name → (N, accuracy, low, high), each [budgets]; label names the series."""
+    columns = [label, "N", "accuracy", "low", "high"]
+    rows = [(name, *row) for name, line in series.items() for row in zip(*line, strict=True)]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def bins_table(accuracy: np.ndarray, budgets, column: str = "N") -> pd.DataFrame:
+    """Accuracy [budgets, bins] as rows of (column, bin from 1, accuracy)."""
+    rows = [(N, b + 1, a) for N, row in zip(budgets, accuracy, strict=True) for b, a in enumerate(row)]
+    return pd.DataFrame(rows, columns=[column, "bin", "accuracy"])
 
 
 def by_bin(accuracy: np.ndarray, bins: np.ndarray) -> np.ndarray:

@@ -120,6 +120,13 @@ def paired_bootstrap(
     return float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))
 
 
+def band(values: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean [budgets] of values [seeds, budgets, problems] and the ends of its 95 % intervals, problems resampled."""
+    own = values.mean(0)
+    low, high = np.array([paired_bootstrap(a, resamples, seed) for a in own]).T
+    return own.mean(1), low, high
+
+
 def seed_means(values: np.ndarray, of_seeds: np.ndarray, of_problems: np.ndarray) -> np.ndarray:
     """Means [B] of values [seeds, problems] under counts of seeds [B, seeds] and of problems [B, problems].
 
