@@ -470,10 +470,6 @@ def test_plain_markdown_handles_nesting_and_math():
     assert text == "> **T**\n>\n> $$\n> x\n> $$\n## H sec"
 
 
-WHOLE = {"test_time_compute", "resampling"}
-"""Chapters that are still one long page: cells of at most 30 lines there, 15 elsewhere."""
-
-
 def test_the_book_s_chapters_have_profiles_and_short_cells():
     import yaml
 
@@ -485,8 +481,7 @@ def test_the_book_s_chapters_have_profiles_and_short_cells():
         assert sum("parameters" in c.metadata.get("tags", []) for c in cells) == 1
         for cell in cells:
             if cell.cell_type == "code":
-                most = 30 if name.split("/")[0] in WHOLE else 15
-                assert cell.source.count("\n") < most, (name, cell.source[:60])
+                assert cell.source.count("\n") < 15, (name, cell.source[:60])
         text = chapters.source_path(name).read_text()
         assert "profile ==" not in text
         assert "SCALINGLAWS_PROFILE" not in text
@@ -494,11 +489,8 @@ def test_the_book_s_chapters_have_profiles_and_short_cells():
 
 def test_a_lecture_can_be_read_in_an_hour_and_a_workshop_page_in_a_quarter():
     for name in chapters.names():
-        chapter, page = name.split("/")
-        if chapter in WHOLE:
-            continue
         size = pages.reading(chapters.source(name))
-        assert size["words"] <= (3500 if page == "lecture" else 2000), (name, size)
+        assert size["words"] <= (3500 if name.endswith("/lecture") else 2000), (name, size)
         assert size["figures"] <= 8, (name, size)
         opening = "".join(c.source for c in chapters.source(name).cells[:2] if c.cell_type == "markdown")
         assert (

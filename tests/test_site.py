@@ -29,7 +29,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.long]
 PAGES = ["book/index.html", "book/chapters/kaplan/lecture.html", "book/chapters/chinchilla/lecture.html",
          "book/chapters/test_time_compute/lecture.html", "book/chapters/resampling/lecture.html",
          "book/chapters/kaplan/batches.html", "book/chapters/kaplan/consistency.html", "book/chapters/chinchilla/approach3.html",
-         "book/chapters/chinchilla/own_runs.html", "book/chapters/chinchilla/kaplan.html", "book/scorecard.html", "book/fit.html", "book/reproduce.html",
+         "book/chapters/chinchilla/own_runs.html", "book/chapters/test_time_compute/search.html", "book/chapters/resampling/coverage.html",
+         "book/chapters/chinchilla/kaplan.html", "book/scorecard.html", "book/fit.html", "book/reproduce.html",
          "book/notation.html", "book/glossary.html", "book/bibliography.html", "book/architecture.html", "book/api/laws.html", "book/api/resampling.html"]  # fmt: skip
 
 
