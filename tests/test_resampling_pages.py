@@ -324,7 +324,7 @@ def test_the_ladder_table_states_size_and_cost():
     found = some_evidence()
     names = {"a": weak, "z": strong}
     found = evidence.Evidence(found.counts.replace({"model": names}), found.programs, found.provenance)
-    table = evidence.rungs(found, whole)
+    table = evidence.model_table(found, whole)
     assert table["held out"].tolist() == ["0.600", "0.600"]
     assert table["pass@1"].tolist() == ["0.200", "0.500"]
     model = whole.models[weak]

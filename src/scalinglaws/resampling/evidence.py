@@ -25,7 +25,7 @@ class Evidence:
     """What a study found.
 
     counts: a row a model, seed and task (`study.tally`); programs: programs of each task that pass one test, and how
-    often each was written; provenance: a row a piece of the study, with its date, processor and seconds.
+    often each was written; provenance: a row an artefact of the study, with its date, processor and seconds.
     """
 
     counts: pd.DataFrame
@@ -74,11 +74,11 @@ class Evidence:
 
     def about(self, profile: str) -> str:
         """A line that says of what the study consists and when it was made."""
-        pieces, made = self.provenance, self.provenance["date"].str[:10]
-        hours = pieces["seconds"].sum() / 3600
+        artefacts, made = self.provenance, self.provenance["date"].str[:10]
+        hours = artefacts["seconds"].sum() / 3600
         return (
-            f"{profile}: {len(pieces)} pieces made {made.min()} to {made.max()} "
-            f"in {hours:.1f} core hours on {pieces['processor'].iloc[0]}"
+            f"{profile}: {len(artefacts)} artefacts made {made.min()} to {made.max()} "
+            f"in {hours:.1f} core hours on {artefacts['processor'].iloc[0]}"
         )
 
 
@@ -98,7 +98,7 @@ def training_flops(model: ModelPlan, tokens: float) -> float:
     return 6 * model.size.N * model.examples * model.epochs * tokens
 
 
-def rungs(found: Evidence, plan: Plan) -> pd.DataFrame:
+def model_table(found: Evidence, plan: Plan) -> pd.DataFrame:
     """A row a model, the weakest first: its size, examples and training FLOPs, and its pass@1, as texts.
 
     pass@1 on the evaluation mix, from the lowest seed to the highest, and then on each split by its name.
