@@ -313,7 +313,7 @@ def test_evidence_knows_its_mix_its_ends_and_its_date():
     assert (found.weak, found.strong, found.n) == ("a", "z", 10)
     assert found.of.c.shape == (2, 1)
     assert found.whole.c.shape == (2, 2)
-    assert found.about("toy") == "toy: 2 pieces made 2026-01-02 to 2026-01-04 in 2.0 core hours on CPU"
+    assert found.about("toy") == "toy: 2 artefacts made 2026-01-02 to 2026-01-04 in 2.0 core hours on CPU"
     offers = found.offers(["a", "z"])
     assert offers[["model", "program"]].to_numpy().tolist() == [["a", "sum"]]
 
