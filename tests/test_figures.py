@@ -113,3 +113,11 @@ def test_dependencies_list_modules_and_data_read():
     assert "data/papers/large_models.csv" in found
     assert "src/scalinglaws/provenance.py" in found
     assert all(not f.startswith("/") for f in found)
+
+
+def test_curves_become_rows():
+    table = figures.tidy({("p", 1): ([1, 2], [3, 4]), ("q", 2): ([5], [6])}, ("panel", "k", "x", "y"))
+    assert table.to_numpy().tolist() == [["p", 1, 1, 3], ["p", 1, 2, 4], ["q", 2, 5, 6]]
+    assert figures.tidy({"a": ([1], [2])}, ("line", "x", "y")).columns.tolist() == ["line", "x", "y"]
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        figures.tidy({"a": ([1], [2, 3])}, ("line", "x", "y"))

@@ -200,6 +200,8 @@ def without_thebe(app):
 
 def page_context(app, pagename, templatename, context, doctree):
     """Launch and source links to the page's real files, and the execution record in the footer."""
+    if 'class="calculator"' in context.get("body", ""):
+        app.add_js_file("calculators.js", loading_method="defer")  # on this page only
     chapter = pagename.removeprefix("book/chapters/") if pagename.startswith("book/chapters/") else None
     passport = scorecard_data()["passports"].get(chapter) if chapter else None
     if passport:

@@ -16,7 +16,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -179,3 +179,16 @@ def _svg(id, mode, plot, args, kwargs, size) -> bytes:
             buffer, format="svg", metadata={"Date": None, "Creator": None}
         )
     return buffer.getvalue()
+
+
+def tidy(lines: Mapping, names: Sequence[str]) -> pd.DataFrame:
+    """Labelled curves as the table behind a figure, with a row a point.
+
+    lines: label, or tuple of labels → (x, y), sequences of the same length. names: the columns, for the labels and
+    then for x and y. Raises ValueError where x and y differ in length.
+    """
+    rows = []
+    for label, (x, y) in lines.items():
+        labels = label if isinstance(label, tuple) else (label,)
+        rows += [(*labels, a, b) for a, b in zip(x, y, strict=True)]
+    return pd.DataFrame(rows, columns=list(names))

@@ -9,12 +9,13 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from ..numbers import span
+from ..provenance import made
 from . import pipeline, writing
 from .plan import ModelPlan, Plan
 from .readout import Ladder, ladder
 from .study import test_tasks
 from .tasks import Mix
-from .wording import span
 
 HELD_OUT = "held out"
 """The split that stands beside the evaluation mix."""
@@ -74,12 +75,7 @@ class Evidence:
 
     def about(self, profile: str) -> str:
         """A line that says of what the study consists and when it was made."""
-        artefacts, made = self.provenance, self.provenance["date"].str[:10]
-        hours = artefacts["seconds"].sum() / 3600
-        return (
-            f"{profile}: {len(artefacts)} artefacts made {made.min()} to {made.max()} "
-            f"in {hours:.1f} core hours on {artefacts['processor'].iloc[0]}"
-        )
+        return made(profile, self.provenance)
 
 
 def load(profile: str) -> Evidence:
