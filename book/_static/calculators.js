@@ -171,7 +171,7 @@ window.scalinglaws = calculators;
       grid(px(10 ** p), top, px(10 ** p), H - bottom);
       parts.push(node("text", { x: px(10 ** p), y: H - bottom + 16, "text-anchor": "middle" }, power(p)));
     });
-    const step = 10 ** Math.floor(Math.log10((y1 - y0) / 2)), wide = (y1 - y0) / step > 8 ? step * 5 : step * (((y1 - y0) / step > 4) ? 2 : 1);
+    const step = 10 ** Math.floor(Math.log10((y1 - y0) / 2)), count = (y1 - y0) / step, wide = step * (count > 10 ? 5 : count > 5 ? 2 : 1);
     const levels = logY ? decades(y0, y1).map((p) => 10 ** p)
       : Array.from({ length: Math.floor(y1 / wide) - Math.ceil(y0 / wide) + 1 }, (_, i) => (Math.ceil(y0 / wide) + i) * wide);
     levels.forEach((v) => {
@@ -233,7 +233,7 @@ window.scalinglaws = calculators;
           { name: "parabola", tone: 1, points: N.map((n) => [n, found.parabola(n)]) },
           { name: "the law", tone: 2, dashed: true, points: N.map((n) => [n, lossAt(n)]) },
         ], { x: "parameters", y: "loss (nats a token)", marks: [{ at: best.N }] });
-        say(`The parabola puts the optimum ${signed(100 * miss, 1)} per cent from the truth.`);
+        say(`At ${scientific(C)} FLOPs the best size is ${size(best.N)} parameters; the parabola puts it at ${size(found.vertex)}, ${signed(100 * miss, 1)} per cent off.`);
       } };
     },
     resampling(data) {
@@ -279,7 +279,7 @@ window.scalinglaws = calculators;
         ]);
         draw(svg, series, { x: "generations of the small model", y: "share right", marks: [{ at: generations }] });
         const beyond = generations > last ? ` We have measured up to ${last}; its accuracy stands in.` : "";
-        say(`One answer of the large model costs as much as ${size(generations)} of the small one.${beyond} Better: ${rows.map((r) => `${r[0]} ${r[4]}`).join(", ")}.`);
+        say(`One answer of the large model costs as much as ${size(generations)} of the small one.${beyond} Ahead on ${rows.map((r) => `${r[0]} questions: ${r[4]}`).join("; ")}.`);
       } };
     },
   };
@@ -289,7 +289,7 @@ window.scalinglaws = calculators;
     const { inputs, update } = kinds[place.dataset.calculator](data);
     const table = make("table"), svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), line = make("p", { "aria-live": "polite" });
     const form = make("form", {}, ...inputs.map((i) => i.node));
-    const folded = make("details", {}, make("summary", {}, "The same as a table"));
+    const folded = make("details", {}, make("summary", {}, "Some of its results as a table"));
     svg.setAttribute("role", "img");
     const say = (text) => { line.textContent = text; svg.setAttribute("aria-label", text); };
     const run = () => update(table, svg, say);

@@ -23,8 +23,12 @@ from .resampling import estimators
 from .testtime import policy
 
 LAW_FIELDS = {Chinchilla: ("E", "A", "B", "alpha", "beta"), Frontier: ("N0", "a", "D0", "b", "C0")}
-DIGITS = 10
+DIGITS = 8
 """Significant digits of what is sent to the page; the static table is computed from these too."""
+
+
+DRAWS = 1000
+"""Resamples sent, the first ones: enough for a 95 % interval, and 100 kB."""
 
 
 class Calculator:
@@ -65,7 +69,7 @@ def allocation(
     """Compute-optimal parameters and tokens for a budget, under each law.
 
     rules: name → law. draws: name → the resamples of some of them (`Bootstrap.samples`), from which come 95 %
-    intervals; failed ones are left out. budgets: FLOPs, of the static table.
+    intervals; failed ones are left out, and those after the first DRAWS. budgets: FLOPs, of the static table.
     """
     listed, rows = [], []
     for name, law in rules.items():
@@ -75,7 +79,7 @@ def allocation(
         own: dict[str, list] = {f: [] for f in fields}
         if draws and name in draws:
             drawn = np.array([draws[name][f] for f in fields])
-            good = drawn[:, np.isfinite(drawn).all(0) & (drawn > 0).all(0)]
+            good = drawn[:, np.isfinite(drawn).all(0) & (drawn > 0).all(0)][:, :DRAWS]
             own = dict(zip(fields, rounded(good), strict=True))
         listed.append({"name": name, "kind": kind.__name__, "law": values, "draws": own})
         again = kind(**values)
