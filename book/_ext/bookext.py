@@ -18,7 +18,7 @@ from docutils import nodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
-from scalinglaws.build.publish import repository
+from scalinglaws.build.plain import repository
 from scalinglaws.claims import VERDICTS, gap_text
 
 ROOT = Path(__file__).resolve().parents[2]

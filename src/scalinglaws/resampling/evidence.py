@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from ..numbers import span
+from ..numbers import scientific, span
 from ..provenance import made
 from . import pipeline, writing
 from .plan import ModelPlan, Plan
@@ -106,7 +106,7 @@ def model_table(found: Evidence, plan: Plan) -> pd.DataFrame:
         model, own = plan.models[name], of.pass_1[of.names == name]
         each = (whole.c / whole.n)[whole.names == name].mean(0)
         row = {"model": name, "N": f"{model.size.N:,}", "examples": f"{model.examples:,}"}
-        row["FLOPs"] = f"{training_flops(model, tokens):.1e}"
+        row["FLOPs"] = scientific(training_flops(model, tokens))
         row["pass@1"] = f"{of.by_model(of.pass_1)[name]:.3f}"
         row["seeds"] = span((min(own), max(own)), 3)
         rows.append(row | {part: f"{each[split == part].mean():.3f}" for part in dict.fromkeys(split)})
