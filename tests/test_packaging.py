@@ -19,7 +19,7 @@ from scalinglaws.paths import root
 
 ROOT = root()
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-CONDA_NAME = {"matplotlib": "matplotlib-base"}
+CONDA_NAME = {"matplotlib": "matplotlib-base", "seaborn": "seaborn-base"}
 
 
 def constraints(specs):
