@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..figures import OTHER, OURS, REFERENCE, SMALL
-from .marks import FLOPS, key, label_ends, note, ordered, power, sizes
+from .marks import FLOPS, key, note, ordered, power, sizes
 from .marks import size as written
 
 GOPHER_FLOPS = 5.76e23
@@ -108,7 +108,7 @@ def optima(axes, fit, C, N, D, budget=GOPHER_FLOPS):
 
 def _line(ax, C, values, wide, line, exponent, name):
     """Optimal sizes or tokens against compute, with the fitted power law and its formula."""
-    ax.plot(C, values, "o", ms=4, color=OURS)
+    ax.plot(C, values, "o", ms=4 if len(C) < 100 else 1.5, color=OURS)
     ax.plot(wide, line, color=OURS)
     ax.set(xscale="log", yscale="log", xlabel=FLOPS, ylabel=rf"${name}_\mathrm{{opt}}$")
     sizes(ax.yaxis)
@@ -136,11 +136,12 @@ def profiles(ax, fit, runs):
 def curves(ax, fit, runs, by_size=False):
     """Training curves and their envelope; a colour a size, or all in grey."""
     C = compute(runs)
-    groups = list(runs.groupby("run" if "run" in runs else "N", sort=True))
-    colours = ordered(groups) if by_size else [REFERENCE] * len(groups)
-    for (_, rows), colour in zip(groups, colours, strict=True):
+    sizes = np.unique(runs["N"])
+    colours = dict(zip(sizes, ordered(sizes), strict=False))
+    for _, rows in runs.groupby("run" if "run" in runs else "N", sort=True):
         at = C[rows.index].sort_values()
+        colour = colours[rows["N"].iloc[0]] if by_size else REFERENCE
         ax.plot(at, rows["loss"][at.index], lw=0.6, alpha=0.8, color=colour)
     ax.plot(fit.C, fit.loss, color=OURS, lw=1.8, label="envelope")
     ax.set(xscale="log", xlabel=FLOPS, ylabel=LOSS)
-    label_ends(ax)
+    ax.legend(loc="upper right")

@@ -25,38 +25,48 @@ def published(fig, panels):
     high the pass@1 between which a line was fitted.
     """
     axes = fig.subplots(1, len(panels), sharey=True)
+    dashes, names = ("-", (0, (2, 1))), ([], [])
     for ax, (name, (table, lines)) in zip(axes, panels.items(), strict=True):
         ax.plot(table["pass_1"], table["conditional"], "D", color=PAPER)
-        for k, (label, (slope, intercept, low, high)) in enumerate(lines.items()):
+        for ls, found, (label, (slope, intercept, low, high)) in zip(dashes, names, lines.items(), strict=True):
             x = np.array([low, high])
-            ax.plot(x, intercept + slope * x, ls=("-", (0, (2, 1)), ":")[k % 3], color=OURS, label=label)
+            ax.plot(x, intercept + slope * x, ls=ls, color=OURS)
+            found.append(label)
         best = table.loc[table["pass_1"].idxmax()]
-        rule(ax, y=best["pass_1"], text=f"pass@1 of {best['model']}", end="left")
-        for row in (table.loc[table["pass_1"].idxmin()], best):
-            note(ax, row["model"], row["pass_1"], row["conditional"], dx=0, dy=9, ha="center")
-        ax.set(xlabel="pass@1", title=name, xlim=(-0.08, 0.98))
-        ax.legend(loc="lower right", borderaxespad=0.2)
+        strong = table[table["pass_1"] > 0.5]["conditional"]
+        end = "right" if (strong > best["pass_1"]).all() else "left"  # where no point is
+        rule(ax, y=best["pass_1"], text=f"pass@1 of {best['model']}", end=end)
+        for row, dy in ((table.loc[table["pass_1"].idxmin()], -10), (best, 10)):
+            note(ax, row["model"], row["pass_1"], row["conditional"], dx=0, dy=dy, ha="center")
+        ax.set(xlabel="pass@1", title=name, xlim=(-0.12, 0.98))
+        ax.margins(y=0.12)
     axes[0].set_ylabel(RIGHT)
+    for ls, found in zip(dashes, names, strict=True):
+        sample(axes[0], "; ".join(dict.fromkeys(found)), ls=ls, color=OURS)
+    key(fig, axes[0])
 
 
-def reach(fig, lines, ceilings, strong, label):
-    """Figure 1: accuracy against the number of samples, a line a model, with what an endless budget would reach.
+def reach(fig, lines, ceilings, strong):
+    """Figure 1: accuracy against the number of samples, a line a model; beyond them what an endless budget would reach.
 
-    lines: model → (K, accuracy), the weakest first. ceilings: model → accuracy at K = ∞, tasks where nothing
-    passed as failures. strong: one sample of the strongest model; label: its name.
+    lines: model → (K = 0 … n, accuracy), the weakest first. ceilings: columns model, passed, low, high as
+    `readout.bounds` gives them. strong: one sample of the strongest model.
     """
     ax = fig.subplots()
     most = max(max(K) for K, _ in lines.values())
-    for (name, (K, accuracy)), colour in zip(lines.items(), ordered(lines), strict=True):
-        shown = np.asarray(K) > 0
-        ax.plot(np.asarray(K)[shown], np.asarray(accuracy)[shown], color=colour, label=name)
-        ax.plot(most * 1.8, ceilings[name], "D", ms=6, color=colour, label="_ceiling")
-    rule(ax, y=strong, text=f"one sample of {label}", end="left", lw=1.3)
-    _samples_axis(ax, most * 2)
+    limits = ceilings.drop_duplicates("model").set_index("model")
+    beyond = most * np.geomspace(1.5, 6, len(lines))
+    for (name, (K, accuracy)), x, colour in zip(lines.items(), beyond, ordered(lines), strict=True):
+        ax.plot(K[1:], accuracy[1:], color=colour, label=name)
+        end = limits.loc[name, ["passed", "low", "high"]]
+        whiskers(ax, x, *end, marker="D", ms=5, color=colour)
+    rule(ax, y=strong, lw=1.4, label="one sample of the strongest model")
+    ax.axvspan(most * 1.2, most * 7, color=REFERENCE, alpha=0.12, lw=0)
+    _samples_axis(ax, most * 7 / 1.1)
     ticks = [10**k for k in range(int(np.log10(most)) + 1)]
-    ax.set_xticks([*ticks, most * 1.8], [*(f"{t:g}" for t in ticks), "∞"])
+    ax.set_xticks([*ticks, np.sqrt(beyond[0] * beyond[-1])], [*map(str, ticks), "∞"])
     ax.set(ylabel="accuracy", ylim=(0, None))
-    label_ends(ax)
+    key(fig, ax, ncols=4)
 
 
 def ladder(fig, points, nulls):
