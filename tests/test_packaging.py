@@ -272,9 +272,9 @@ def test_no_file_stands_on_itself():
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError with the files in it
 
 
-def test_only_figures_and_plots_import_matplotlib():
+def test_only_figures_and_plots_import_matplotlib_and_seaborn():
     for path in (ROOT / "src" / "scalinglaws").rglob("*.py"):
-        uses = re.search(r"^\s*(import|from) matplotlib", path.read_text(), flags=re.M)
+        uses = re.search(r"^\s*(import|from) (matplotlib|seaborn)", path.read_text(), flags=re.M)
         inside = path.relative_to(ROOT / "src" / "scalinglaws").parts
         assert not uses or inside[0] in ("figures.py", "plots"), path
 

@@ -180,7 +180,9 @@ def style(mode: str = "light") -> dict:
     return sns.plotting_context("paper") | sns.axes_style("ticks") | dict(book) | colours
 
 
-def write(path: str | Path, plot: Callable, *args, size: tuple[float, float] = (WIDTH, 3.4), **kwargs) -> None:
+def write(
+    path: str | Path, plot: Callable, *args, size: tuple[float, float] = (WIDTH, 3.4), **kwargs
+) -> None:
     """Draw one figure on white and write it to `path`, in the format of its suffix.
 
     For a reader's own file, outside the book. Raises OSError or ValueError as matplotlib does.

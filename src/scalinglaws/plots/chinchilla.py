@@ -201,7 +201,10 @@ def staircase(fig, table):
 def benchmarks(fig, table):
     """Chinchilla against Gopher: a dumbbell a task, grouped. table: group, task, chinchilla, gopher (percent)."""
     ax = fig.subplots()
-    looks = {"Chinchilla 70 B": {"color": PAPER, "marker": "o"}, "Gopher 280 B": {"color": OTHER, "marker": "D"}}
+    looks = {
+        "Chinchilla 70 B": {"color": PAPER, "marker": "o"},
+        "Gopher 280 B": {"color": OTHER, "marker": "D"},
+    }
     y, ticks = 0, {}
     for group, g in table.groupby("group", sort=False):
         ax.text(1, y - 0.1, group, weight="bold", va="center")

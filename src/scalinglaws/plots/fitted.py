@@ -97,7 +97,9 @@ def optima(axes, fit, C, N, D, budget=GOPHER_FLOPS):
     """N_opt and D_opt against C, each with its line carried on to a budget and what it asks for there, in green."""
     wide = np.geomspace(np.min(C) / 2, budget * 3, 50)
     at, there = fit.law.optimum(wide), fit.law.optimum(budget)
-    for ax, name, values, line, goal in zip(axes, "ND", (N, D), (at.N, at.D), (there.N, there.D), strict=True):
+    for ax, name, values, line, goal in zip(
+        axes, "ND", (N, D), (at.N, at.D), (there.N, there.D), strict=True
+    ):
         _line(ax, C, values, wide, line, fit.params["a" if name == "N" else "b"], name)
         low, left = ax.get_ylim()[0], ax.get_xlim()[0]
         ax.plot([budget, budget, left], [low, goal, goal], color=OTHER, lw=1.2, ls=":")

@@ -16,7 +16,10 @@ BYTES = "loss (nats per byte)"
 def panel_points(panels):
     """The points of `powers` as a table: panel, x, loss."""
     return pd.concat(
-        [pd.DataFrame({"panel": p[0].replace("$", ""), "x": np.asarray(p[1]), "loss": np.asarray(p[2])}) for p in panels]
+        [
+            pd.DataFrame({"panel": p[0].replace("$", ""), "x": np.asarray(p[1]), "loss": np.asarray(p[2])})
+            for p in panels
+        ]
     )
 
 

@@ -28,7 +28,9 @@ def published(fig, panels):
     dashes, names = ("-", (0, (2, 1))), ([], [])
     for ax, (name, (table, lines)) in zip(axes, panels.items(), strict=True):
         ax.plot(table["pass_1"], table["conditional"], "D", color=PAPER)
-        for ls, found, (label, (slope, intercept, low, high)) in zip(dashes, names, lines.items(), strict=True):
+        for ls, found, (label, (slope, intercept, low, high)) in zip(
+            dashes, names, lines.items(), strict=True
+        ):
             x = np.array([low, high])
             ax.plot(x, intercept + slope * x, ls=ls, color=OURS)
             found.append(label)
@@ -131,8 +133,8 @@ def mechanism(fig, own, implied):
     ):
         right.plot(x, y, marker, ms=5, color=colour, label=name)
     right.set(xlabel="pass@1", ylabel="implied P(pass | wrong)", title="implied by means")
-    handles = [ax.get_legend_handles_labels()[0] for ax in (left, right)]
-    key(fig, handles=sum(handles, []), ncols=4)
+    handles = [h for ax in (left, right) for h in ax.get_legend_handles_labels()[0]]
+    key(fig, handles=handles, ncols=4)
 
 
 def discoveries(fig, lines, groups, label):
@@ -205,7 +207,13 @@ def styles(fig, panels, by_depth):
     for trait, table in panels.items():
         ax, x = axes[trait], np.arange(len(table))
         ax.plot(
-            x - 0.1, table["false"] - table["right"], "s", ms=5, color=KINDS[0], mfc="none", label="all samples"
+            x - 0.1,
+            table["false"] - table["right"],
+            "s",
+            ms=5,
+            color=KINDS[0],
+            mfc="none",
+            label="all samples",
         )
         look = {"ms": 5, "color": OURS, "label": "within a task"}
         whiskers(ax, x + 0.1, table["matched"], table["low"], table["high"], **look)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..figures import KINDS, METHODS, OTHER, OURS, REFERENCE
-from .marks import band, counts, key, label_ends, note, ordered, rule, sample
+from ..figures import KINDS, METHODS, OURS, REFERENCE, SMALL
+from .marks import band, counts, key, label_ends, ordered, rule, sample
 
 NAMES = {
     "majority": "majority",
@@ -149,7 +149,7 @@ def exchange(fig, panels, budgets, places):
         for place, sign in zip(places, (r"\gg", r"\approx", r"\ll"), strict=False):
             rule(ax, place, lw=0.7)
             top = {"xy": (place, 1), "xycoords": ("data", "axes fraction"), "rotation": 60}
-            ax.annotate(f"$R {sign} 1$", xytext=(0, 2), textcoords="offset points", fontsize=9, **top)
+            ax.annotate(f"$R {sign} 1$", xytext=(0, 2), textcoords="offset points", fontsize=SMALL, **top)
         ax.set_xlabel(f"{GENERATIONS}\n{name}")
         ax.set_ylim(-0.02, 1.02)
     axes[0].set_ylabel("accuracy")
@@ -185,11 +185,17 @@ def table_of_choices(fig, panels, names, budgets):
     for ax, (title, choice) in zip(axes, panels.items(), strict=True):
         shades = [sns.set_hls_values(to_rgb(METHODS[f]["color"]), l=0.78) for f in families[: len(names)]]
         letters = np.array(names)[choice.T]
-        look = {"annot": letters, "fmt": "", "cbar": False, "linewidths": 1, "vmin": 0, "vmax": len(names) - 1}
+        look = {
+            "annot": letters,
+            "fmt": "",
+            "cbar": False,
+            "linewidths": 1,
+            "vmin": 0,
+            "vmax": len(names) - 1,
+        }
         sns.heatmap(choice.T, ax=ax, cmap=shades, **look)
         ax.invert_yaxis()
         ax.tick_params(length=0)
         ax.set_xticklabels(range(1, choice.shape[0] + 1))
         ax.set_yticklabels(budgets, rotation=0)
         ax.set(xlabel="difficulty bin", ylabel=GENERATIONS, title=title)
-
