@@ -69,9 +69,12 @@ def test_every_colour_stands_out_from_the_page(mode):
         ordered = marks.ordered(range(9))
         found = {k: to_rgb(k) for k in {*ROLES, figures.REFERENCE, *figures.KINDS}}
         methods = {name: to_rgb(look["color"]) for name, look in figures.METHODS.items()}
+        inks = [marks.ink(colour) for colour in [*cycle, *ordered]]
     assert contrast(text, page) > 7
     for colour in [*cycle, *ordered, *found.values(), *methods.values()]:
         assert contrast(colour, page) >= 3, colour
+    for colour in inks:
+        assert contrast(colour, page) >= 4.5, colour
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -32,7 +32,7 @@ OURS, PAPER, OTHER, REFERENCE = "C0", "C1", "C2", "C7"
 """Our results; what the chapter's paper printed, fitted or predicts; third works; identities, floors, faint curves."""
 KINDS = ("C4", "C3", "C9", "C8", "C5")
 """Kinds of one thing within a figure, where none of the roles fits; markers and dashes differ as well."""
-METHODS = {
+METHODS: dict[str, dict] = {
     "best": {"color": "C4", "ls": "--", "marker": "o", "mfc": "none"},
     "weighted": {"color": "C4", "ls": "-", "marker": "o"},
     "beam": {"color": "C3", "ls": "-", "marker": "s"},

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..figures import KINDS, OTHER, OURS, PAPER, REFERENCE, SMALL
+from ..figures import KINDS, OTHER, OURS, PAPER, REFERENCE
 from . import fitted
 from .fitted import GOPHER_FLOPS
-from .marks import FLOPS, key, label_ends, note, ordered, power, rule, sample, whiskers
+from .marks import FLOPS, ink, key, label_ends, note, ordered, power, rule, sample, sizes, whiskers
 
 EXPONENT = r"exponent $a$ of $N_\mathrm{opt} \propto C^a$"
 
@@ -57,7 +57,7 @@ def cloud(fig, samples, points):
         beta = alpha * a / (1 - a)
         ax.plot(alpha, beta, color=REFERENCE, lw=0.6)
         last = np.flatnonzero((beta > 0.27) & (beta < 0.445))[-1]
-        look = {"ha": "right", "va": "bottom"} if last < len(alpha) - 1 else {"ha": "left"}
+        look: dict = {"ha": "right", "va": "bottom"} if last < len(alpha) - 1 else {"ha": "left"}
         note(ax, f"$a$ = {a:.2f}", alpha[last], beta[last], dx=3 * (last == len(alpha) - 1), **look)
     looks = [
         {"color": OURS, "marker": "o", "ms": 13, "mfc": "none", "mew": 2},  # a ring around a neighbour
@@ -75,7 +75,10 @@ def cloud(fig, samples, points):
 def table2(fig, rows):
     """Exponents a with intervals, the paper's beside ours. rows: label, who, a, low, high."""
     ax = fig.subplots()
-    looks = {"paper": {"color": PAPER, "marker": "D"}, "ours": {"color": OURS, "marker": "o"}}
+    looks: dict[str, dict] = {
+        "paper": {"color": PAPER, "marker": "D"},
+        "ours": {"color": OURS, "marker": "o"},
+    }
     for k, row in enumerate(rows.itertuples()):
         whiskers(ax, row.a, -k, row.low, row.high, upright=False, ms=6, **looks[row.who])
     rule(ax, 0.5)
@@ -93,7 +96,7 @@ def overlay(fig, lines, models, printed):
     """
     ax = fig.subplots()
     C = np.geomspace(1e18, 3e26, 100)
-    looks = {OURS: ["-", "--"], PAPER: ["-", "--", "-."], OTHER: [(0, (4, 2))]}
+    looks: dict[str, list] = {OURS: ["-", "--"], PAPER: ["-", "--", "-."], OTHER: [(0, (4, 2))]}
     drawn = {name: (C, law.optimum(C).N) for name, law in lines.items()}
     for name, (x, y) in (printed | drawn).items():
         whose = OURS if name.startswith("ours") else PAPER if name.startswith("paper") else OTHER
@@ -108,6 +111,7 @@ def overlay(fig, lines, models, printed):
     note(ax, "Gopher's budget", GOPHER_FLOPS, 1.3e8, dx=-4)
     ax.set(xscale="log", yscale="log", xlabel=FLOPS, ylabel="parameters $N$")
     ax.set(xlim=(C[0], C[-1]), ylim=(1e8, 2e13))
+    sizes(ax.yaxis)
     label_ends(ax)
 
 
@@ -179,6 +183,7 @@ def local_exponent(fig, curves, kaplan_range, kaplan_exponent):
             ax.axhline(limit, color=whose, lw=0.7, ls=dots)
     rule(ax, y=kaplan_exponent, text=f"Kaplan: {kaplan_exponent}", ls="-", lw=1.4)
     ax.set(xscale="log", xlabel="parameters $N$ without embeddings", ylim=(0.4, 1.02))
+    sizes(ax.xaxis)
     ax.set_ylabel(r"local exponent d log $N$ / d log $C$")
     label_ends(ax)
 
@@ -187,7 +192,7 @@ def staircase(fig, table):
     """Exponent a after each correction, by dataset. table: stage, dataset, a, low, high."""
     ax = fig.subplots()
     stages = list(dict.fromkeys(table["stage"]))
-    looks = [{"marker": "o", "ls": "-"}, {"marker": "s", "ls": "--", "mfc": "none"}]
+    looks: list[dict] = [{"marker": "o", "ls": "-"}, {"marker": "s", "ls": "--", "mfc": "none"}]
     for k, (dataset, g) in enumerate(table.groupby("dataset", sort=False)):
         x = np.array([stages.index(s) for s in g["stage"]]) + 0.14 * (k - 0.5)
         whiskers(ax, x, g["a"], g["low"], g["high"], color=OURS, lw=1.1, label=dataset, **looks[k])
@@ -238,11 +243,12 @@ def extrapolation(fig, table):
 def lifetime(fig, table, repeats):
     """Left: cheapest model size for a loss when inference is counted. Right: worth of repeated tokens."""
     left, right = fig.subplots(1, 2)
-    left.plot(table["inference_tokens"], table["N"], color=OURS, label="parameters $N$")
-    left.plot(table["inference_tokens"], table["D"], color=OURS, ls="--", label="training tokens $D$")
+    for column, ls, name in (("N", "-", "parameters $N$"), ("D", "--", "tokens $D$")):
+        left.plot(table["inference_tokens"], table[column], color=OURS, ls=ls)
+        note(left, name, *table[["inference_tokens", column]].iloc[0], dx=0, dy=8, color=ink(OURS))
     left.set(xscale="log", yscale="log", xlabel="tokens served over its life")
-    left.set(ylabel="parameters or tokens", title="same loss, least total compute")
-    left.legend(loc="center right", fontsize=SMALL)
+    left.set(ylabel="parameters, training tokens", title="same loss, least total compute")
+    sizes(left.yaxis)
     right.plot(repeats["epochs"], repeats["worth"], color=OTHER, label="worth")
     right.plot(repeats["epochs"], repeats["epochs"], color=REFERENCE, lw=0.9, ls="--", label="if fresh")
     right.set(xscale="log", yscale="log", xlabel="epochs over the same data")

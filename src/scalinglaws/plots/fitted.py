@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..figures import OTHER, OURS, REFERENCE, SMALL
-from .marks import FLOPS, key, note, ordered, power, sizes
+from .marks import FLOPS, ink, key, note, ordered, power, sizes
 from .marks import size as written
 
 GOPHER_FLOPS = 5.76e23
@@ -70,6 +70,7 @@ def surface(fig, fit, runs, budgets=None):
     right.set(xscale="log", xlabel="parameters $N$", ylabel=LOSS)
     right.set_ylim(runs["loss"].min() * 0.97, np.quantile(runs["loss"], 0.97) * 1.05)
     right.set_title("IsoFLOP slices")
+    sizes(left.yaxis, right.xaxis)
     handles = [*right.get_legend_handles_labels()[0], *left.get_legend_handles_labels()[0]]
     key(fig, handles=handles, ncols=5, title="FLOPs of a slice:")
 
@@ -104,7 +105,7 @@ def optima(axes, fit, C, N, D, budget=GOPHER_FLOPS):
         low, left = ax.get_ylim()[0], ax.get_xlim()[0]
         ax.plot([budget, budget, left], [low, goal, goal], color=OTHER, lw=1.2, ls=":")
         ax.plot(budget, goal, "s", color=OTHER, ms=5)
-        note(ax, written(goal), budget, goal, dx=-8, dy=7, color=OTHER)
+        note(ax, written(goal), budget, goal, dx=-8, dy=7, color=ink(OTHER))
         ax.set(xlim=(left, wide[-1]), ylim=(low, None))
 
 
@@ -116,7 +117,7 @@ def _line(ax, C, values, wide, line, exponent, name):
     sizes(ax.yaxis)
     ax.text(
         0.05, 0.68, rf"${name}_\mathrm{{opt}} \propto C^{{\,{exponent:.3f}}}$",
-        transform=ax.transAxes, color=OURS,
+        transform=ax.transAxes, color=ink(OURS),
     )  # fmt: skip
 
 
@@ -125,21 +126,22 @@ def profiles(ax, fit, runs):
     C = compute(runs)
     for colour, v in zip(ordered(fit.valleys), fit.valleys, strict=True):
         near = np.abs(np.log(C / v.C)) < np.log(1.2)
-        sizes = np.asarray(runs["N"][near])
-        ax.scatter(sizes, runs["loss"][near], s=7, color=colour)
-        x = np.linspace(np.log(sizes.min()), np.log(sizes.max()), 100)
+        N = np.asarray(runs["N"][near])
+        ax.scatter(N, runs["loss"][near], s=7, color=colour)
+        x = np.linspace(np.log(N.min()), np.log(N.max()), 100)
         if np.isfinite(v.N):
             bowl = v.loss + v.curvature * (x - np.log(v.N)) ** 2
             ax.plot(np.exp(x), bowl, color=colour, lw=1.1, label=power(v.C))
             ax.plot(v.N, v.loss, marker="D", ms=5, color=OURS, ls="none")
     ax.set(xscale="log", xlabel="parameters $N$", ylabel=LOSS)
+    sizes(ax.xaxis)
 
 
 def curves(ax, fit, runs, by_size=False):
     """Training curves and their envelope; a colour a size, or all in grey."""
     C = compute(runs)
-    sizes = np.unique(runs["N"])
-    colours = dict(zip(sizes, ordered(sizes), strict=False))
+    N = np.unique(runs["N"])
+    colours = dict(zip(N, ordered(N), strict=False))
     for _, rows in runs.groupby("run" if "run" in runs else "N", sort=True):
         at = C[rows.index].sort_values()
         colour = colours[rows["N"].iloc[0]] if by_size else REFERENCE

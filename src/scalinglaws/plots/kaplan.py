@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..figures import KINDS, OTHER, OURS, PAPER, REFERENCE
-from .marks import FLOPS, key, label_ends, ordered, plain, rule, sample, size, sizes, whiskers
+from .marks import FLOPS, ink, key, label_ends, ordered, plain, rule, sample, size, sizes, whiskers
 
 BYTES = "loss (nats per byte)"
 
@@ -40,10 +40,12 @@ def powers(fig, panels):
         ax.plot(wide, slope, color=PAPER, ls="--")
         ax.set(xscale="log", yscale="log", xlabel=label)
         name = label.split("$")[1].split()[0]
+        if name != "C":
+            sizes(ax.xaxis)
         for k, (alpha, colour) in enumerate(((law.alpha, OURS), (published, PAPER))):
             ax.text(
                 0.04, 0.12 - 0.09 * k, f"$L \\propto {name}^{{\\,-{alpha:.3f}}}$",
-                transform=ax.transAxes, color=colour,
+                transform=ax.transAxes, color=ink(colour),
             )  # fmt: skip
     low, high = axes[0].get_ylim()
     axes[0].set(ylabel=BYTES, ylim=(low * (low / high) ** 0.25, high))  # room for the formulas
@@ -73,6 +75,7 @@ def data_limited(fig, runs, fit):
     left.set(xscale="log", yscale="log", xlabel="distinct tokens $D$ (bytes)")
     left.set_ylabel("early-stopped " + BYTES)
     plain(left.yaxis)
+    sizes(left.xaxis)
     right.set(xscale="log", xlabel=f"$N^{{\\,{fit.params['ratio']:.2f}}} / D$")
     right.set_ylabel(r"$L(N, D)\,/\,L(N, \infty) - 1$")
     key(fig, left, ncols=4)
@@ -88,6 +91,7 @@ def sample_efficiency(fig, curves):
         right.plot(6 * part["N"] * part["D"], part["loss"], color=colour, lw=1.3)
     left.set(xscale="log", xlabel="tokens (bytes) seen", ylabel=BYTES)
     right.set(xscale="log", xlabel=r"compute $6ND$, no embeddings (FLOPs)")
+    sizes(left.xaxis)
     key(fig, left, ncols=5, title="parameters $N$:")
 
 
@@ -114,6 +118,8 @@ def critical_batch(fig, trade, law, noise, published):
     right.plot(L, law.predict(anchor) * (L / anchor) ** (-1 / published), color=PAPER, ls="--")
     right.set(xscale="log", yscale="log", xlabel=BYTES, ylabel="tokens a batch")
     plain(right.xaxis)
+    right.invert_xaxis()
+    sizes(left.xaxis, right.yaxis)
     handles = [sample(right, r"$B_\mathrm{crit}$, from the trade", marker="o", color=OURS)]
     handles += [sample(right, "gradient noise scale", marker="^", ls="none", color=KINDS[0])]
     handles += [sample(right, "Kaplan's slope", color=PAPER, ls="--")]
@@ -180,6 +186,7 @@ def frontier(fig, fits, published):
     line = height * (wide / middle) ** published
     ax.plot(wide, line, color=PAPER, ls="--", label=f"Kaplan:\n$C^{{\\,{published}}}$")
     ax.set(xscale="log", yscale="log", xlabel=FLOPS, ylabel=r"$N_\mathrm{opt}$ (parameters)")
+    sizes(ax.yaxis)
     label_ends(ax)
 
 

@@ -31,6 +31,14 @@ def power(value: float, digits: int = 0) -> str:
     return f"$10^{{{int(exponent)}}}$" if float(factor) == 1 else f"${factor}\\cdot10^{{{int(exponent)}}}$"
 
 
+def ink(colour):
+    """A line's colour halfway to that of text, which can be read in small letters."""
+    import matplotlib as mpl
+    import seaborn as sns
+
+    return sns.blend_palette([colour, mpl.rcParams["text.color"]], 3)[1]
+
+
 def band(ax, x, y, low, high, **look):
     """A curve with its interval as a translucent band."""
     (line,) = ax.plot(x, y, **look)
@@ -52,7 +60,7 @@ def rule(ax, x=None, y=None, text: str = "", end: str = "right", **look):
     look = SAME_WAY | look
     if y is None:
         ax.axvline(x, **look)
-        where = {"xy": (x, 1), "xycoords": ("data", "axes fraction"), "xytext": (-3, -2)}
+        where: dict = {"xy": (x, 1), "xycoords": ("data", "axes fraction"), "xytext": (-3, -2)}
         where |= {"rotation": 90, "ha": "right", "va": "top"}
     else:
         ax.axhline(y, **look)
@@ -90,8 +98,6 @@ def label_ends(ax, lines=None, **look):
     Names that would overlap move apart, with a thin line to where they belong. To be called when all is
     drawn and the limits are set.
     """
-    import seaborn as sns
-
     lines = [line for line in lines or ax.get_lines() if not str(line.get_label()).startswith("_")]
     ax.figure.draw_without_rendering()  # the layout, so that heights are known
     box, unit = ax.get_window_extent(), ax.figure.dpi / 72
@@ -100,11 +106,10 @@ def label_ends(ax, lines=None, **look):
     at = spread([y for _, y in ends], heights, box.y0 - 4 * unit, box.y1 + 4 * unit)
     for line, (x, y), height in zip(lines, ends, at, strict=True):
         side = (height - box.y0) / box.height
-        tone = sns.blend_palette([line.get_color(), ax.xaxis.label.get_color()], 5)[2]  # readable as text
         moved = abs(height - y) > 2 * unit or box.x1 - x > 6 * unit
         ax.annotate(
             line.get_label(), ((x - box.x0) / box.width, (y - box.y0) / box.height), (1, side),
-            xycoords="axes fraction", textcoords=_beside(ax), fontsize=SMALL, va="center", color=tone,
+            xycoords="axes fraction", textcoords=_beside(ax), fontsize=SMALL, va="center", color=ink(line.get_color()),
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "lw": 0.5, "color": line.get_color(), "shrinkA": 0, "shrinkB": 2,
                         "relpos": (0, 0.5)} if moved else None,
@@ -149,15 +154,16 @@ def counts(ax, values, label: str, base: float = 2):
     ax.set_xlabel(label)
 
 
-def sizes(axis):
-    """A logarithmic axis of sizes: decades, or where it spans less than two of them 20 k, 50 k, 100 k."""
+def sizes(*axes):
+    """Logarithmic axes of sizes: 10 M, 100 M, 1 B, or 20 k, 50 k, 100 k where one spans less than two decades."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    low, high = axis.get_view_interval()
-    if high < 100 * low:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    for axis in axes:
+        low, high = axis.get_view_interval()
+        if high < 100 * low:
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(lambda v, _: size(v))
-    axis.set_minor_formatter(NullFormatter())
+        axis.set_minor_formatter(NullFormatter())
 
 
 def plain(axis, ticks: int = 5):

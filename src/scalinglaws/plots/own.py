@@ -22,6 +22,7 @@ def known_entropy(fig, points, law, entropy, table):
         left.plot(D, law.predict(N, D) - entropy, color=colour, lw=1.1)
     left.set(xscale="log", xlabel="tokens $D$", ylabel="loss above the entropy (nats)")
     left.set_ylim(bottom=0)
+    sizes(left.xaxis)
     at = np.arange(len(table))[::-1]
     whiskers(right, table["E − H"], at, table["2.5 %"], table["97.5 %"], upright=False, color=OURS)
     rule(right, 0)

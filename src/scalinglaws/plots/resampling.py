@@ -7,7 +7,8 @@ import numpy as np
 from ..figures import KINDS, METHODS, OURS, PAPER, REFERENCE
 from .marks import counts, key, label_ends, note, ordered, rule, sample, whiskers
 
-RIGHT = "P(right | passes)"
+RIGHT = r"$P(\mathrm{right}\,|\,\mathrm{passes})$"
+FALSE = r"$P(\mathrm{pass}\,|\,\mathrm{wrong})$"
 
 
 def _samples_axis(ax, most, label="samples $K$"):
@@ -25,7 +26,8 @@ def published(fig, panels):
     high the pass@1 between which a line was fitted.
     """
     axes = fig.subplots(1, len(panels), sharey=True)
-    dashes, names = ("-", (0, (2, 1))), ([], [])
+    dashes: tuple = ("-", (0, (2, 1)))
+    names: tuple[list, list] = ([], [])
     for ax, (name, (table, lines)) in zip(axes, panels.items(), strict=True):
         ax.plot(table["pass_1"], table["conditional"], "D", color=PAPER)
         for ls, found, (label, (slope, intercept, low, high)) in zip(
@@ -93,7 +95,7 @@ def ceilings(fig, tables, strong):
     axes = np.atleast_1d(fig.subplots(1, len(tables), sharey=True))
     for ax, (m, table) in zip(axes, tables.items(), strict=True):
         x = table["pass@1"]
-        look = {"color": OURS, "label": "tasks with a passing sample"}
+        look: dict = {"color": OURS, "label": "tasks with a passing sample"}
         whiskers(ax, x, table["passed"], table["low"], table["high"], **look)
         ax.plot(x, x, "_", ms=9, color=KINDS[1], mew=2, label="one sample")
         rule(ax, y=strong, lw=1.3, label="strongest model, one sample")
@@ -114,7 +116,7 @@ def dose(fig, conditional, given, rates):
             ax.plot(table.columns, row, style, ms=4, color=colour, label=name)
         counts(ax, table.columns, "visible tests", base=10)
     left.set(ylabel=f"{RIGHT}; right, dashed", ylim=(0, 1))
-    right.set(yscale="log", ylabel="P(pass | wrong)")
+    right.set(yscale="log", ylabel=FALSE)
     label_ends(right)
 
 
@@ -127,12 +129,12 @@ def mechanism(fig, own, implied):
     left, right = fig.subplots(1, 2)
     for (m, (x, y)), colour in zip(own.items(), ordered(own), strict=True):
         left.plot(x, y, "o", ms=5, color=colour, label=_tests(m))
-    left.set(xlabel="pass@1", ylabel="P(pass | wrong)", title="our models")
+    left.set(xlabel="pass@1", ylabel=FALSE, title="our models")
     for (colour, marker), (name, (x, y)) in zip(
         ((PAPER, "D"), (OURS, "o"), (REFERENCE, "x")), implied.items(), strict=True
     ):
         right.plot(x, y, marker, ms=5, color=colour, label=name)
-    right.set(xlabel="pass@1", ylabel="implied P(pass | wrong)", title="implied by means")
+    right.set(xlabel="pass@1", ylabel=f"implied {FALSE}", title="implied by means")
     handles = [h for ax in (left, right) for h in ax.get_legend_handles_labels()[0]]
     key(fig, handles=handles, ncols=4)
 
@@ -153,7 +155,7 @@ def discoveries(fig, lines, groups, label):
     for ax in (left, right):
         _samples_axis(ax, max(max(K) for K, _ in lines.values()), "sample that first passed")
         ax.set_ylim(0, 1)
-    left.set(ylabel="P(wrong | passes)", title="all tasks")
+    left.set(ylabel=r"$P(\mathrm{wrong}\,|\,\mathrm{passes})$", title="all tasks")
     right.set_title(f"tasks of {label}, by ease")
     label_ends(left)
     label_ends(right)
@@ -215,7 +217,7 @@ def styles(fig, panels, by_depth):
             mfc="none",
             label="all samples",
         )
-        look = {"ms": 5, "color": OURS, "label": "within a task"}
+        look: dict = {"ms": 5, "color": OURS, "label": "within a task"}
         whiskers(ax, x + 0.1, table["matched"], table["low"], table["high"], **look)
         rule(ax, y=0)
         ax.set_xticks(x, table["model"], rotation=45, ha="right", rotation_mode="anchor")
@@ -236,7 +238,7 @@ def choices(fig, panels, names):
 
     panels: m → table of `readout.chosen`.
     """
-    looks = {
+    looks: dict[str, dict] = {
         "one": {"color": REFERENCE, "ls": ":", "marker": "o"},
         "perfect": {"color": REFERENCE, "ls": "--", "marker": "o"},
         "majority": METHODS["majority"],
@@ -273,7 +275,7 @@ def coverage(fig, lines, fits, single):
     right.set_yscale("log")
     right.set_ylim(1e-3, 1.1)
     _samples_axis(right, max(max(K) for K, _ in single.values()))
-    right.set_ylabel("P($K$ samples all fail)")
+    right.set_ylabel(r"$P(K\ \mathrm{samples\ all\ fail})$")
     key(fig, left, ncols=4, title="left:")
     key(fig, right, where="lower", ncols=2, title="right:")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from ..figures import KINDS, METHODS, OURS, REFERENCE, SMALL
@@ -26,6 +28,12 @@ POLICIES = (  # of our own making, in the order in which they come
 )
 
 
+def _named(method):
+    """A method's name as a figure has it, its mathematics typeset."""
+    name = re.sub(r"\b([Mk]) = (.+)", r"$\1 = \2$", NAMES.get(method, method))
+    return name.replace("√N", r"\sqrt{N}").replace("-of-N", "-of-$N$")
+
+
 def search(fig, curves, bars, budgets):
     """Figure 3. Left: accuracy against budget, a line a method. Right: by difficulty bin, beam beside best-of-N.
 
@@ -33,7 +41,7 @@ def search(fig, curves, bars, budgets):
     """
     left, right = fig.subplots(1, 2, width_ratios=(1, 1.15))
     for method, curve in curves.items():
-        band(left, *curve, label=NAMES.get(method, method), ms=4, lw=1.4, **METHODS[method])
+        band(left, *curve, label=_named(method), ms=4, lw=1.4, **METHODS[method])
     counts(left, next(iter(curves.values()))[0], GENERATIONS)
     left.tick_params(axis="x", labelrotation=60)
     left.set_ylabel("accuracy")
@@ -55,7 +63,7 @@ def lines(fig, series, budgets, label="accuracy"):
     policies = iter(POLICIES)
     for name, curve in series.items():
         look = METHODS[name] if name in METHODS else next(policies)
-        name = NAMES.get(name, name.replace(", ", ",\n").replace(" with ", "\nwith "))
+        name = _named(name) if name in METHODS else name.replace(", ", ",\n").replace(" with ", "\nwith ")
         band(ax, *curve, label=name, ms=4.5, **look)
     counts(ax, budgets, GENERATIONS)
     ax.set_ylabel(label)
@@ -81,7 +89,7 @@ def verifiers(fig, gains, budgets):
         part = gains[gains["N"] == N].sort_values("within")
         ax.plot(part["within"], part["gain"], marker, ms=5, color=colour, label=f"$N$ = {N}")
     rule(ax, y=0)
-    ax.set(xlabel="AUC within a problem", ylabel="beam − weighted best-of-N")
+    ax.set(xlabel="AUC within a problem", ylabel="beam − weighted best-of-$N$")
     key(fig, ax, ncols=5)
 
 
