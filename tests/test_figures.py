@@ -73,10 +73,6 @@ def test_ids_are_words(folder):
         figures.show("My Figure", plot, DATA, caption="c", alt="a", data=DATA)
 
 
-def test_colours_differ_from_text_and_each_other():
-    assert len(set(figures.COLOURS)) == len(figures.COLOURS) == len(figures._DARK_COLOURS)
-
-
 def test_glue_takes_text_only():
     with pytest.raises(TypeError, match=r"glue\(x=…\) takes a formatted string, got float64"):
         notebook.glue(x=np.float64(1.5))
