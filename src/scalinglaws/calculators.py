@@ -181,7 +181,7 @@ def trade(
     budgets: generations; small: group of questions → accuracy at each of them; large: group → accuracy;
     gaps: group → resamples [draws, budgets] of the difference; size: how many times larger the large one is.
     """
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"name": g, "small": rounded(small[g]), "large": rounded(large[g]), "gaps": rounded(gaps[g])}
         for g in small
     ]

@@ -226,6 +226,18 @@ def benchmarks(fig, table):
     ax.grid(axis="y", visible=False)
 
 
+def leads(fig, tables):
+    """Leads in points with their intervals, a panel a rival. tables: rival → task, lead, low, high."""
+    axes = fig.subplots(1, len(tables), sharey=True, sharex=True)
+    tasks = list(dict.fromkeys(task for table in tables.values() for task in table["task"]))
+    for ax, (rival, table) in zip(axes, tables.items(), strict=True):
+        at = np.array([-tasks.index(task) for task in table["task"]])
+        whiskers(ax, table["lead"], at, table["low"], table["high"], upright=False, color=PAPER)
+        rule(ax, x=0)
+        ax.set(title=f"over {rival}", xlabel="lead (points)", yticks=-np.arange(len(tasks)), yticklabels=tasks)
+        ax.grid(axis="y", visible=False)
+
+
 def extrapolation(fig, table):
     """Relative error of held-out losses predicted from cheaper runs. table: cut, C, error (%)."""
     ax = fig.subplots()

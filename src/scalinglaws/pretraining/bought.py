@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
 from ..flops import CHINCHILLA_VOCABULARY, Shape, parameters
+from ..laws import Allocation, Chinchilla
 
 A100_PEAK = 312e12
 """FLOP/s of an A100 in bf16, dense (NVIDIA's data sheet)."""
@@ -39,7 +41,7 @@ def difference(first: float, second: float, items: int, level: float = 0.95) -> 
     ]
     (l1, u1), (l2, u2) = ((e.low, e.high) for e in ends)
     d = first - second
-    return d, (d - np.hypot(first - l1, u2 - second), d + np.hypot(u1 - first, second - l2))
+    return d, (float(d - np.hypot(first - l1, u2 - second)), float(d + np.hypot(u1 - first, second - l2)))
 
 
 def counts(percent: float, items: int, digits: int = 1) -> int | None:
@@ -65,6 +67,16 @@ def known_by_heart(first: float, second: float) -> float:
 def utilisation(N: float, D: float, hours: float, peak: float = A100_PEAK) -> float:
     """Share of the peak that a run of 6·N·D FLOPs in so many GPU hours has used."""
     return 6 * N * D / (3600 * hours * peak)
+
+
+def overtrained(law: Chinchilla, N: float, D: float) -> tuple[Allocation, float]:
+    """What a law would have done with the compute of a model of N parameters on D tokens, and what its loss is worth.
+
+    Returns the optimum at C = 6·N·D, and the share of C with which an optimal model has the loss of (N, D).
+    """
+    C, loss = 6 * N * D, law.predict(N, D)
+    worth = brentq(lambda x: law.optimum(np.exp(x)).loss - loss, np.log(C) - 30, np.log(C) + 1e-9)
+    return law.optimum(C), float(np.exp(worth) / C)
 
 
 def compared(rivals: pd.DataFrame, against: str) -> pd.DataFrame:
