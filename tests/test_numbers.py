@@ -30,5 +30,8 @@ def test_intervals_and_letters():
     assert percent(0.256) == "26 %"
     assert listed([1, -2.345], 1) == "1.0, −2.3"
     assert show(73.2e9) == "73.2 B"
+    assert show(250_000.0) == "250,000"
+    assert show(-12_345.0) == "−12,340"
+    assert show(1234.0) == "1234"
     assert show(5.8e23) == "5.800×10²³"
     assert show(0.513, (0.47, 0.55)) == "0.513 (0.470 to 0.550)"

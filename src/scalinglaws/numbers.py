@@ -67,6 +67,7 @@ def _written(value: float, step: float | None) -> str:
         return f"{mantissa}×10{str(power).translate(_POWERS)}".replace("-", "−", 1 if value < 0 else 0)
     if step is None:
         text = f"{value / scale:.4g}"
+        text = f"{float(text):,.0f}" if "e" in text else text
     else:
         places = -math.floor(math.log10(step / scale) + 1e-9)
         text = f"{value / scale:.{min(places, 12)}f}" if places > 0 else f"{round(value / scale, places):.0f}"
