@@ -60,7 +60,7 @@ def page(name: str, profile: str) -> nbformat.NotebookNode:
     for index, cell in enumerate(notebook.cells):
         cell["id"] = f"{short}-{index}"[-64:]
         if cell.cell_type != "code":
-            cell.source = _with_numbers(cell.source, name, profile)
+            cell.source = with_numbers(cell.source, name, profile)
             continue
         cell.outputs, cell.execution_count = outputs[code].outputs, code + 1
         if "parameters" in cell.metadata.get("tags", []) and values:
@@ -106,19 +106,28 @@ def _rooms(notebook: nbformat.NotebookNode) -> list[str]:
 _GLUED = re.compile(r"\{glue:text\}`([^`#]+)(?:#([^`]+))?`")
 
 
-def _with_numbers(text: str, name: str, profile: str) -> str:
-    """Prose with numbers of other pages put in as links, and those from stored results marked."""
-    kept = _kept(name, profile)
+def with_numbers(text: str, name: str, profile: str) -> str:
+    """Prose with numbers of other pages put in as links, and those from stored results marked.
+
+    name: the page that the text is from, as CHAPTER/PAGE, or a page of prose, which has no numbers of its own.
+    `reading-minutes` stands for a page's. Raises BuildError for a number or a page that is not there.
+    """
+    kept = _kept(name, profile) if name in names() else set()
 
     def number(match):
-        if match[2] is None:
-            return f"[{match[0]}]{{.stored}}" if match[1] in kept else match[0]
-        numbers = glued(match[1], profile)
-        if match[2] not in numbers:
-            raise BuildError(f"notebooks/{name}.md: the page {match[1]!r} glues no {match[2]!r}")
-        value = re.sub(r"([\\`*_$\[\]<>~])", r"\\\1", numbers[match[2]])
-        mark = " .stored" if match[2] in _kept(match[1], profile) else ""
-        return f"[**{value}**](/book/chapters/{match[1]}.ipynb){{.elsewhere{mark}}}"
+        page, what = match[1], match[2]
+        if what is None:
+            return f"[{match[0]}]{{.stored}}" if page in kept else match[0]
+        if page not in names():
+            raise BuildError(f"{name}: there is no page {page!r}")
+        if what == "reading-minutes":
+            return f"{reading(source(page))['minutes']}"
+        numbers = glued(page, profile)
+        if what not in numbers:
+            raise BuildError(f"{name}: the page {page!r} glues no {what!r}")
+        value = re.sub(r"([\\`*_$\[\]<>~])", r"\\\1", numbers[what])
+        mark = " .stored" if what in _kept(page, profile) else ""
+        return f"[**{value}**](/book/chapters/{page}.ipynb){{.elsewhere{mark}}}"
 
     return _GLUED.sub(number, text)
 
