@@ -117,7 +117,7 @@ def _line(ax, C, values, wide, line, exponent, name):
     sizes(ax.yaxis)
     ax.text(
         0.05, 0.68, rf"${name}_\mathrm{{opt}} \propto C^{{\,{exponent:.3f}}}$",
-        transform=ax.transAxes, color=ink(OURS),
+        transform=ax.transAxes, color=ink(OURS), fontsize="large",
     )  # fmt: skip
 
 
