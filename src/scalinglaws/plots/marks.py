@@ -129,8 +129,10 @@ def _end(ax, line):
     xy = ax.transData.transform(np.column_stack([np.asarray(v, float) for v in line.get_data()]))
     xy, box = xy[np.isfinite(xy).all(1)], ax.get_window_extent()
     inside = xy[(xy[:, 0] <= box.x1 + 1) & (xy[:, 0] >= box.x0 - 1)]
-    x, y = next(reversed(inside if len(inside) else xy), (None, None))
-    return None if x is None else (min(x, box.x1), np.clip(y, box.y0, box.y1))
+    if not len(xy):
+        return None
+    x, y = (inside if len(inside) else xy)[-1]
+    return min(x, box.x1), np.clip(y, box.y0, box.y1)
 
 
 def key(fig, ax=None, handles=None, ncols: int = 3, where: str = "upper", **look):
