@@ -133,7 +133,7 @@ def test_every_figure_has_both_variants_and_alternative_text(site):
     text = "".join(p.read_text(encoding="utf-8") for p in pages)
     figures = re.findall(r"<figure.*?</figure>", text, flags=re.S)
     drawn = [f for f in figures if ".light.svg" in f]
-    assert len(figures) == 19
+    assert len(figures) == 20
     for f in drawn:
         alts = re.findall(r'<img alt="([^"]+)"', f)
         assert len(alts) == 2

@@ -257,7 +257,8 @@ def lifetime(fig, table, repeats):
     left, right = fig.subplots(1, 2)
     for column, ls, name in (("N", "-", "parameters $N$"), ("D", "--", "tokens $D$")):
         left.plot(table["inference_tokens"], table[column], color=OURS, ls=ls)
-        note(left, name, *table[["inference_tokens", column]].iloc[0], dx=0, dy=8, color=ink(OURS))
+        x, y = table[["inference_tokens", column]].iloc[0]
+        note(left, name, x, y, dx=0, dy=8, color=ink(OURS))
     left.set(xscale="log", yscale="log", xlabel="tokens served over its life")
     left.set(ylabel="parameters, training tokens", title="same loss, least total compute")
     sizes(left.yaxis)

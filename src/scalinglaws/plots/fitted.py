@@ -117,7 +117,7 @@ def _line(ax, C, values, wide, line, exponent, name):
     sizes(ax.yaxis)
     ax.text(
         0.05, 0.68, rf"${name}_\mathrm{{opt}} \propto C^{{\,{exponent:.3f}}}$",
-        transform=ax.transAxes, color=ink(OURS),
+        transform=ax.transAxes, color=ink(OURS), fontsize="large",
     )  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def profiles(ax, fit, runs):
         x = np.linspace(np.log(N.min()), np.log(N.max()), 100)
         if np.isfinite(v.N):
             bowl = v.loss + v.curvature * (x - np.log(v.N)) ** 2
-            ax.plot(np.exp(x), bowl, color=colour, lw=1.1, label=power(v.C))
+            ax.plot(np.exp(x), bowl, color=colour, lw=1.1, label=power(v.C, 1))
             ax.plot(v.N, v.loss, marker="D", ms=5, color=OURS, ls="none")
     ax.set(xscale="log", xlabel="parameters $N$", ylabel=LOSS)
     sizes(ax.xaxis)

@@ -44,11 +44,11 @@ def powers(fig, panels):
             sizes(ax.xaxis)
         for k, (alpha, colour) in enumerate(((law.alpha, OURS), (published, PAPER))):
             ax.text(
-                0.04, 0.12 - 0.09 * k, f"$L \\propto {name}^{{\\,-{alpha:.3f}}}$",
-                transform=ax.transAxes, color=ink(colour),
+                0.04, 0.14 - 0.11 * k, f"$L \\propto {name}^{{\\,-{alpha:.3f}}}$",
+                transform=ax.transAxes, color=ink(colour), fontsize="large",
             )  # fmt: skip
     low, high = axes[0].get_ylim()
-    axes[0].set(ylabel=BYTES, ylim=(low * (low / high) ** 0.25, high))  # room for the formulas
+    axes[0].set(ylabel=BYTES, ylim=(low * (low / high) ** 0.3, high))  # room for the formulas
     plain(axes[0].yaxis)
     handles = [sample(axes[0], "ours", marker="o", color=OURS)]
     handles += [sample(axes[0], "Kaplan's slope", color=PAPER, ls="--")]
@@ -176,15 +176,16 @@ def transfer(fig, points, slope, intercept):
 def frontier(fig, fits, published):
     """N_opt against compute under several protocols. fits: label → (C, N_opt, law in C)."""
     ax = fig.subplots()
-    for colour, marker, (label, (C, N, law)) in zip(KINDS, "os^D", fits.items(), strict=False):
+    looks = zip(KINDS, "os^D", ("-", "-.", ":", (0, (5, 1))), strict=False)
+    for (colour, marker, ls), (label, (C, N, law)) in zip(looks, fits.items(), strict=False):
         wide = np.geomspace(np.min(C), np.max(C), 30)
         ax.plot(C, N, marker, ms=3.5, color=colour, alpha=0.7)
-        ax.plot(wide, law.optimum(wide).N, color=colour, label=f"{label}:\n$C^{{\\,{law.a:.2f}}}$")
+        ax.plot(wide, law.optimum(wide).N, color=colour, ls=ls, label=f"{label}:\n$a$ = {law.a:.2f}")
     C, N = (np.concatenate([f[k] for f in fits.values()]) for k in (0, 1))
     wide = np.geomspace(C.min(), C.max(), 30)
     middle, height = np.exp(np.log(C).mean()), np.exp(np.log(N).mean())
     line = height * (wide / middle) ** published
-    ax.plot(wide, line, color=PAPER, ls="--", label=f"Kaplan:\n$C^{{\\,{published}}}$")
+    ax.plot(wide, line, color=PAPER, ls="--", label=f"Kaplan:\n$a$ = {published}")
     ax.set(xscale="log", yscale="log", xlabel=FLOPS, ylabel=r"$N_\mathrm{opt}$ (parameters)")
     sizes(ax.yaxis)
     label_ends(ax)

@@ -26,9 +26,10 @@ def size(count: float) -> str:
 
 
 def power(value: float, digits: int = 0) -> str:
-    r"""A number as mathematics, 6·10¹⁸: `digits` after the point, the factor left out where it is one."""
-    factor, exponent = f"{value:.{digits}e}".split("e")
-    return f"$10^{{{int(exponent)}}}$" if float(factor) == 1 else f"${factor}\\cdot10^{{{int(exponent)}}}$"
+    """A number as mathematics, 6·10¹⁸: at most `digits` after the point, the factor left out where it is one."""
+    factor, exponent = map(float, f"{value:.{digits}e}".split("e"))
+    times = "" if factor == 1 else rf"{factor:g}\cdot"
+    return f"${times}10^{{{exponent:.0f}}}$"
 
 
 def ink(colour):
@@ -92,7 +93,7 @@ def spread(wanted, heights, low: float, high: float) -> np.ndarray:
     return centres
 
 
-def label_ends(ax, lines=None, **look):
+def label_ends(ax, lines=None):
     """Name the labelled lines of `ax` (or `lines`) beside its right edge, at the height of their ends.
 
     Names that would overlap move apart, with a thin line to where they belong. To be called when all is
@@ -101,19 +102,18 @@ def label_ends(ax, lines=None, **look):
     lines = [line for line in lines or ax.get_lines() if not str(line.get_label()).startswith("_")]
     ax.figure.draw_without_rendering()  # the layout, so that heights are known
     box, unit = ax.get_window_extent(), ax.figure.dpi / 72
-    ends = [_end(ax, line) for line in lines]
-    heights = [1.3 * SMALL * unit * (1 + line.get_label().count("\n")) for line in lines]
-    at = spread([y for _, y in ends], heights, box.y0 - 4 * unit, box.y1 + 4 * unit)
-    for line, (x, y), height in zip(lines, ends, at, strict=True):
-        side = (height - box.y0) / box.height
+    ends = {line: end for line in lines if (end := _end(ax, line)) is not None}
+    heights = [1.3 * SMALL * unit * (1 + line.get_label().count("\n")) for line in ends]
+    at = spread([y for _, y in ends.values()], heights, box.y0 - 4 * unit, box.y1 + 4 * unit)
+    for (line, (x, y)), height in zip(ends.items(), at, strict=True):
+        thin = {"arrowstyle": "-", "lw": 0.5, "color": line.get_color()}
+        thin |= {"shrinkA": 0, "shrinkB": 2, "relpos": (0, 0.5)}  # from the middle of the name's left edge
         moved = abs(height - y) > 2 * unit or box.x1 - x > 6 * unit
         ax.annotate(
-            line.get_label(), ((x - box.x0) / box.width, (y - box.y0) / box.height), (1, side),
-            xycoords="axes fraction", textcoords=_beside(ax), fontsize=SMALL, va="center", color=ink(line.get_color()),
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": line.get_color(), "shrinkA": 0, "shrinkB": 2,
-                        "relpos": (0, 0.5)} if moved else None,
-            **look,
+            line.get_label(), ((x - box.x0) / box.width, (y - box.y0) / box.height),
+            (1, (height - box.y0) / box.height), xycoords="axes fraction", textcoords=_beside(ax),
+            fontsize=SMALL, va="center", color=ink(line.get_color()), annotation_clip=False,
+            arrowprops=thin if moved else None,
         )  # fmt: skip
 
 
@@ -125,11 +125,12 @@ def _beside(ax):
 
 
 def _end(ax, line):
-    """Pixels of a line's last point that is a number, brought inside the axes."""
+    """Pixels of a line's last point that is a number, brought inside the axes; None where there is none."""
     xy = ax.transData.transform(np.column_stack([np.asarray(v, float) for v in line.get_data()]))
-    xy = xy[np.isfinite(xy).all(1)]
-    box = ax.get_window_extent()
+    xy, box = xy[np.isfinite(xy).all(1)], ax.get_window_extent()
     inside = xy[(xy[:, 0] <= box.x1 + 1) & (xy[:, 0] >= box.x0 - 1)]
+    if not len(xy):
+        return None
     x, y = (inside if len(inside) else xy)[-1]
     return min(x, box.x1), np.clip(y, box.y0, box.y1)
 

@@ -297,8 +297,10 @@ def isoquants(fig, lines, checkpoints):
     left.set_ylabel("inference FLOPs a problem")
     table = checkpoints.pivot(index="N", columns="D", values="solved")
     table.index, table.columns = table.index / 1e9, table.columns / 1e9
-    bar = {"label": "problems ever solved", "location": "top"}
-    sns.heatmap(table, ax=right, vmin=0, vmax=1, cmap=mpl.rcParams["image.cmap"], cbar_kws=bar)
+    bar = {"label": "problems ever solved", "location": "top"}  # rasterised: cells drawn as paths show seams
+    sns.heatmap(
+        table, ax=right, vmin=0, vmax=1, cmap=mpl.rcParams["image.cmap"], cbar_kws=bar, rasterized=True
+    )
     right.invert_yaxis()
     right.set_xticks(right.get_xticks()[::2], [f"{d:g}" for d in table.columns[::2]], rotation=60)
     right.set_yticks(np.arange(len(table)) + 0.5, [f"{n:g}" for n in table.index], rotation=0)
