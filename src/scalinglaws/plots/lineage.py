@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib import rcParams
 from matplotlib.patches import FancyArrowPatch
 
@@ -26,7 +28,7 @@ def lineage(fig, arrows, centre: str):
             place[work] = (x, (i + 1) // 2 * (-1) ** i + 0.25 * (-1) ** x)
     for row in arrows.itertuples():
         near = centre in (row.citing, row.cited)
-        look = {"color": PAPER if near else REFERENCE, "lw": 1.2 if near else 0.5, "zorder": 2 if near else 1}
+        look: dict[str, Any] = {"color": PAPER if near else REFERENCE, "lw": 1.2 if near else 0.5, "zorder": 2 if near else 1}
         bow = 0.12 if row.year_citing != row.year_cited else 0.45
         ax.add_patch(
             FancyArrowPatch(
