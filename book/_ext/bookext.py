@@ -13,6 +13,7 @@ import html
 import json
 import re
 import shutil
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -283,7 +284,18 @@ def tidy(app, exception):
         script.unlink()
     for page in out.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        page.write_text(re.sub(r'<script defer src="[^"]*fontawesome\.js[^"]*"></script>\s*', "", text), encoding="utf-8")
+        text = re.sub(r'<script defer src="[^"]*fontawesome\.js[^"]*"></script>\s*', "", text)
+        text = re.sub(r'<img (?=[^>]*src="([^"]+/_images/[^"]+\.svg)")', partial(_sized, page), text)
+        page.write_text(text, encoding="utf-8")
+
+
+def _sized(page, match):
+    """An image's tag with its size, so that the page does not jump when a lazy one comes."""
+    head = (page.parent / match[1]).resolve().read_text(encoding="utf-8")[:2000]
+    size = {side: re.search(rf'<svg[^>]*\b{side}="([\d.]+)pt"', head) for side in ("width", "height")}
+    if not all(size.values()):
+        return match[0]
+    return "<img " + "".join(f'{side}="{round(float(found[1]) * 4 / 3)}" ' for side, found in size.items())
 
 
 def setup(app):
