@@ -65,7 +65,7 @@ class Exercise:
     def wanted(self) -> set[str]:
         """Names that its cells use and do not define."""
         code = [text for kind, text in self.solution if kind == "code"]
-        return free([*code, self.checks]) | free([*code, self.hidden])
+        return free([*code, self.checks, self.hidden])
 
 
 def body(code: str) -> str:
@@ -88,12 +88,32 @@ def names(code: str) -> tuple[set[str], set[str]]:
     return used, defined
 
 
-def _statement(node: ast.stmt, code: str) -> tuple[set[str], set[str]]:
-    """As `names`, of one statement; what it defines before it reads it is not read."""
-    used, defined = names(code)
-    if isinstance(node, ast.For):
-        used -= {n.id for n in ast.walk(node.target) if isinstance(n, ast.Name)}
-    return used, defined
+def _flow(nodes: list[ast.stmt]) -> tuple[set[str], set[str]]:
+    """Names that statements, one after the other, read before they have defined them; and all that they define."""
+    read: set[str] = set()
+    made: set[str] = set()
+    for node in nodes:
+        if isinstance(node, (ast.For, ast.While, ast.If, ast.With, ast.Try)):
+            inner: list[ast.stmt] = []
+            head = set()
+            for part in ast.iter_child_nodes(node):
+                if isinstance(part, (ast.stmt, ast.ExceptHandler)):
+                    inner += part.body if isinstance(part, ast.ExceptHandler) else [part]
+                    head |= {part.name} if isinstance(part, ast.ExceptHandler) and part.name else set()
+                    continue
+                for name in (n for n in ast.walk(part) if isinstance(n, ast.Name)):
+                    if isinstance(name.ctx, ast.Store):
+                        head.add(name.id)
+                    else:
+                        read |= {name.id} - made
+            used, defined = _flow(inner)
+            defined |= head
+            read |= used - made - head
+        else:
+            used, defined = names(ast.unparse(node))
+            read |= used - made
+        made |= defined
+    return read, made
 
 
 def _source(node: ast.stmt, lines: list[str]) -> str:
@@ -103,13 +123,7 @@ def _source(node: ast.stmt, lines: list[str]) -> str:
 
 def free(cells: list[str]) -> set[str]:
     """Names that cells, run one after the other, read and have not defined."""
-    missing, defined = set(_KNOWN), set(_KNOWN)
-    for cell in map(body, cells):
-        for node in ast.parse(cell).body:
-            used, made = _statement(node, _source(node, cell.splitlines()))
-            missing |= used - defined
-            defined |= made
-    return missing - _KNOWN
+    return _flow([node for cell in cells for node in ast.parse(body(cell)).body])[0] - _KNOWN
 
 
 def _changed(node: ast.stmt) -> set[str]:
@@ -150,14 +164,13 @@ def setup(cells: list[str], wanted: set[str]) -> tuple[tuple[str, ...], set[str]
                 node.names = used
                 chosen += [ast.unparse(node)] if used else []
                 continue
-            text = _source(node, cell.splitlines())
-            used, defined = _statement(node, text)
+            used, defined = _flow([node])
             if not (defined | (_changed(node) - imported)) & wanted:
                 continue
             if isinstance(node, (ast.Assign, ast.AnnAssign, ast.FunctionDef, ast.ClassDef)):
                 wanted -= defined
             wanted |= used
-            chosen.append(text)
+            chosen.append(_source(node, cell.splitlines()))
         if chosen:
             magic = [line for line in cell.splitlines()[:1] if line.startswith("%%")]
             kept.append("\n".join([*magic, *reversed(chosen)]))
@@ -180,8 +193,9 @@ def _stubs(text: str, solution: list[tuple[str, str]]) -> dict[str, str]:
             told = f'raise NotImplementedError("{node.name} is still open: write its body")'
             stubs[node.name] = f"def {node.name}({ast.unparse(node.args)}):\n    {told}"
             continue
-        used, defined = names(ast.unparse(node))
-        del used
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)):
+            continue
+        defined = names(ast.unparse(node))[1]
         stubs |= {name: f"{name} = ..." for name in defined if name in asked}
     return {name: stubs[name] for name in dict.fromkeys(asked) if name in stubs}
 
@@ -234,7 +248,7 @@ def parse(page: str, notebook: nbformat.NotebookNode) -> list[Exercise]:
                 draft["rubric"] = text
         elif kind in ("check", "hidden-check"):
             draft[kind].append(text)
-        elif inside and kind in ("code", "markdown") and text.strip():
+        elif inside and kind in ("code", "markdown") and text.strip() and not text.startswith("%%needs"):
             draft["solution"].append((kind, text.strip("\n")))
     doubled = [e.label for e in exercises if [x.label for x in exercises].count(e.label) > 1]
     if doubled:
@@ -286,6 +300,11 @@ def _with_setup(exercise: Exercise, code: list[str]) -> Exercise:
         raise BuildError(
             f"notebooks/{exercise.page}.md, exercise {exercise.label}: "
             f"no cell of the page above the exercises defines {sorted(missing)[0]!r}"
+        )
+    if any(cell.startswith("%%needs") for cell in kept):
+        raise BuildError(
+            f"notebooks/{exercise.page}.md, exercise {exercise.label}: it needs external data, which students may "
+            "not have; ask for something that can be checked without"
         )
     return replace(exercise, setup=kept)
 
