@@ -170,7 +170,8 @@ def setup(cells: list[str], wanted: set[str]) -> tuple[tuple[str, ...], set[str]
             if isinstance(node, (ast.Assign, ast.AnnAssign, ast.FunctionDef, ast.ClassDef)):
                 wanted -= defined
             wanted |= used
-            chosen.append(_source(node, cell.splitlines()))
+            apart = "\n\n" if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node is not tree.body[0] else ""
+            chosen.append(apart + _source(node, cell.splitlines()))
         if chosen:
             magic = [line for line in cell.splitlines()[:1] if line.startswith("%%")]
             kept.append("\n".join([*magic, *reversed(chosen)]))
@@ -294,7 +295,8 @@ def _with_setup(exercise: Exercise, code: list[str]) -> Exercise:
     """The exercise with what it needs of the page's code: what its cells use, and what its text speaks of."""
     offered = set().union(*(names(body(c))[1] for c in code))
     spoken = set(re.findall(r"`([A-Za-z_]\w*)[`.(]", exercise.text + "".join(exercise.hints)))
-    wanted = exercise.wanted | ((spoken & offered) - set(exercise.results))
+    own = set(exercise.results) | set(re.findall(r"\w+", "".join(exercise.results.values())))
+    wanted = exercise.wanted | ((spoken & offered) - own)
     kept, missing = setup(code, wanted)
     if missing:
         raise BuildError(
@@ -307,6 +309,12 @@ def _with_setup(exercise: Exercise, code: list[str]) -> Exercise:
             "not have; ask for something that can be checked without"
         )
     return replace(exercise, setup=kept)
+
+
+def code_of(notebook: nbformat.NotebookNode) -> list[str]:
+    """The code of a page above its first exercise."""
+    first = next((i for i, c in enumerate(notebook.cells) if "{exercise}" in c.source), len(notebook.cells))
+    return [c.source for c in notebook.cells[:first] if c.cell_type == "code"]
 
 
 def pages_of(chapter: str) -> list[str]:
