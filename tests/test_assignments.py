@@ -246,8 +246,11 @@ def spoilt(value):
         return 7 if value is None else not value
     if isinstance(value, dict):
         return {k: spoilt(v) for k, v in value.items()}
+    if isinstance(value, list) and all(isinstance(v, int) for v in value):
+        return value[::-1]
     if isinstance(value, (list, tuple)):
-        return type(value)(sorted(value) if sorted(value) != list(value) else [*value[:-1], 0]) if all(isinstance(v, int) for v in value) else type(value)(map(spoilt, value))
+        worse = map(spoilt, value)
+        return type(value)(*worse) if hasattr(value, "_fields") else type(value)(worse)
     if isinstance(value, (int, float, np.number, np.ndarray, pd.DataFrame)):
         return value * 1.5 + 1
     return object()
@@ -286,9 +289,8 @@ def test_solutions_pass_and_each_wrong_result_is_caught(chapter, profile):
         exec(everything, dict(names))
         for result in exercise.results:
             assert fails(everything, names | {result: spoilt(names[result])}), (exercise.label, result)
-            assert fails(exercise.checks, {k: v for k, v in names.items() if k != result} | dict.fromkeys([result], ...)) or fails(
-                everything, {k: v for k, v in names.items() if k != result}
-            ), (exercise.label, result)
+            assert fails(everything, {k: v for k, v in names.items() if k != result}), (exercise.label, result)
+            assert fails(everything, names | {result: ...}), (exercise.label, result)
         done += 1
     assert done == sum(bool(e.checks) for e in of(chapter, profile))
 

@@ -111,6 +111,8 @@ def _flow(nodes: list[ast.stmt]) -> tuple[set[str], set[str]]:
             read |= used - made - head
         else:
             used, defined = names(ast.unparse(node))
+            if isinstance(node, ast.AugAssign):  # x += 1 reads x
+                used |= defined
             read |= used - made
         made |= defined
     return read, made
