@@ -150,7 +150,9 @@ def test_an_incomplete_exercise_is_named_in_one_line(old, new, message):
 
 
 def test_without_check_and_rubric_it_is_refused_and_so_is_a_label_used_twice():
-    bare = EXERCISE[: EXERCISE.index("```{code-cell} ipython3\n:tags: [check]")].replace("{admonition} Rubric", "{note} R")
+    bare = EXERCISE[: EXERCISE.index("```{code-cell} ipython3\n:tags: [check]")].replace(
+        "{admonition} Rubric", "{note} R"
+    )
     with pytest.raises(chapters.BuildError, match="ex-toy: neither a check nor a rubric"):
         parsed(bare)
     with pytest.raises(chapters.BuildError, match="ex-toy: its label is used twice"):
@@ -160,7 +162,11 @@ def test_without_check_and_rubric_it_is_refused_and_so_is_a_label_used_twice():
 def test_what_needs_external_data_is_refused():
     import jupytext
 
-    text = (PAGE + EXERCISE).replace("import math, os\n", "").replace("## Exercises", "```{code-cell} ipython3\n%%needs epoch\nimport math\n```\n\n## Exercises")
+    text = (
+        (PAGE + EXERCISE)
+        .replace("import math, os\n", "")
+        .replace("## Exercises", "```{code-cell} ipython3\n%%needs epoch\nimport math\n```\n\n## Exercises")
+    )
     with pytest.raises(chapters.BuildError, match=r"no cell .* defines 'math'|needs external data"):
         exercises.parse("toy/lecture", jupytext.reads(text, "md:myst"))
 
@@ -174,7 +180,9 @@ def test_names_are_followed_through_loops_functions_and_changes_in_place():
     kept, missing = exercises.setup(cells, {"a"})
     assert kept == ("a, b = 1, 2", "a = []", "a.append(b)", "a = other(a)")
     assert missing == {"other"}
-    assert exercises.setup(["import numpy as np, os", "np.seterr(all='raise')", "x = np.ones(3)"], {"x"})[0] == (
+    assert exercises.setup(["import numpy as np, os", "np.seterr(all='raise')", "x = np.ones(3)"], {"x"})[
+        0
+    ] == (
         "import numpy as np",
         "x = np.ones(3)",
     )
@@ -191,8 +199,12 @@ def test_the_book_s_exercises_have_every_part():
     assert {e.level for e in found} == set(exercises.LEVELS)
     for chapter in CHAPTERS:
         assert any(e.rubric for e in of(chapter)), f"{chapter} has nothing to argue about"
-        assert [e.page for e in of(chapter)] == sorted((e.page for e in of(chapter)), key=exercises.pages_of(chapter).index)
-    in_pages = sum(chapters.source_path(n).read_text(encoding="utf-8").count("{exercise}") for n in chapters.names())
+        assert [e.page for e in of(chapter)] == sorted(
+            (e.page for e in of(chapter)), key=exercises.pages_of(chapter).index
+        )
+    in_pages = sum(
+        chapters.source_path(n).read_text(encoding="utf-8").count("{exercise}") for n in chapters.names()
+    )
     assert len(found) == in_pages
 
 
@@ -200,7 +212,10 @@ def test_every_check_says_what_is_wrong():
     for exercise in (e for chapter in CHAPTERS for e in of(chapter)):
         for code in (exercise.checks, exercise.hidden):
             for node in ast.walk(ast.parse(code)):
-                assert not isinstance(node, ast.Assert) or node.msg is not None, (exercise.label, ast.unparse(node))
+                assert not isinstance(node, ast.Assert) or node.msg is not None, (
+                    exercise.label,
+                    ast.unparse(node),
+                )
 
 
 def lines(text: str) -> set[str]:
@@ -228,8 +243,14 @@ def test_students_get_nothing_that_instructors_keep(chapter):
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_the_slice_is_smaller_than_the_pages(chapter):
     given = assignments.notebook(chapter, list(of(chapter)), "cpu")
-    kept = sum(len(c.source.splitlines()) for c in given.cells if c.cell_type == "code" and "otter" not in c.metadata)
-    whole = sum(len(code.splitlines()) for page in {e.page for e in of(chapter)} for code in exercises.code_of(chapters.source(page)))
+    kept = sum(
+        len(c.source.splitlines()) for c in given.cells if c.cell_type == "code" and "otter" not in c.metadata
+    )
+    whole = sum(
+        len(code.splitlines())
+        for page in {e.page for e in of(chapter)}
+        for code in exercises.code_of(chapters.source(page))
+    )
     assert kept < 0.5 * whole
     code = "\n".join(c.source for c in given.cells if c.cell_type == "code")
     for never in ("figures.show(", "glue(", "provenance.stamp(", "%%needs"):
@@ -289,7 +310,10 @@ def test_solutions_pass_and_each_wrong_result_is_caught(chapter, profile):
         exec(everything, dict(names))
         for result in exercise.results:
             assert fails(everything, names | {result: spoilt(names[result])}), (exercise.label, result)
-            assert fails(everything, {k: v for k, v in names.items() if k != result}), (exercise.label, result)
+            assert fails(everything, {k: v for k, v in names.items() if k != result}), (
+                exercise.label,
+                result,
+            )
             assert fails(everything, names | {result: ...}), (exercise.label, result)
         done += 1
     assert done == sum(bool(e.checks) for e in of(chapter, profile))
@@ -303,9 +327,26 @@ def graded(folder: Path, grader: bytes, notebooks: dict) -> dict[str, dict[str, 
     for name, notebook in notebooks.items():
         nbformat.write(notebook, folder / f"{name}.ipynb")
         (folder / name).mkdir()
-        command = [sys.executable, "-m", "otter", "run", "-a", "autograder.zip", "-o", name, "--no-logo", f"{name}.ipynb"]
-        environment = os.environ | {"PYTHONPATH": str(root() / "src"), "JUPYTER_PREFER_ENV_PATH": "1", "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
+        command = [
+            sys.executable,
+            "-m",
+            "otter",
+            "run",
+            "-a",
+            "autograder.zip",
+            "-o",
+            name,
+            "--no-logo",
+            f"{name}.ipynb",
+        ]
+        environment = os.environ | {
+            "PYTHONPATH": str(root() / "src"),
+            "JUPYTER_PREFER_ENV_PATH": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         tests = json.loads((folder / name / "results.json").read_text())["tests"]
         found[name] = {t["name"]: t["score"] for t in tests if "score" in t}
@@ -331,8 +372,15 @@ def test_a_toy_chapter_is_graded(tmp_path, monkeypatch):
             cell.source = cell.source.replace(old, new)
     work = tmp_path / "work"
     work.mkdir()
-    scores = graded(work, assignments.autograder(found), {"solved": make(True), "open": make(False), **changed})
-    assert scores == {"solved": {"ex-toy": 2}, "open": {"ex-toy": 0}, "hides": {"ex-toy": 1}, "shows": {"ex-toy": 0}}
+    scores = graded(
+        work, assignments.autograder(found), {"solved": make(True), "open": make(False), **changed}
+    )
+    assert scores == {
+        "solved": {"ex-toy": 2},
+        "open": {"ex-toy": 0},
+        "hides": {"ex-toy": 1},
+        "shows": {"ex-toy": 0},
+    }
 
 
 @pytest.mark.long
@@ -344,13 +392,17 @@ def test_solutions_get_full_marks_and_the_open_notebook_none(chapter, tmp_path):
     read = lambda archive, name: nbformat.reads(archive.read(name).decode(), 4)
     handed_in = {"solved": read(instructor, "solutions.ipynb"), "open": read(student, f"{chapter}.ipynb")}
     scores = graded(tmp_path, instructor.read("autograder.zip"), handed_in)
-    full = {label: p["machine"] for label, p in json.loads(instructor.read("points.json")).items() if p["machine"]}
+    full = {
+        label: p["machine"] for label, p in json.loads(instructor.read("points.json")).items() if p["machine"]
+    }
     assert scores == {"solved": full, "open": dict.fromkeys(full, 0)}
     (tmp_path / "grades.py").write_bytes(instructor.read("grades.py"))
     (tmp_path / "graded").mkdir()
     for name in scores:
         (tmp_path / name).rename(tmp_path / "graded" / name)
-    rows = subprocess.run([sys.executable, "grades.py", "graded"], cwd=tmp_path, capture_output=True, text=True).stdout
+    rows = subprocess.run(
+        [sys.executable, "grades.py", "graded"], cwd=tmp_path, capture_output=True, text=True
+    ).stdout
     totals = pd.read_csv(io.StringIO(rows)).set_index("submission")["total"]
     assert totals.to_dict() == {"open": 0, "solved": sum(full.values())}
 
@@ -362,9 +414,20 @@ def test_the_open_notebook_says_what_is_missing_and_where(tmp_path):
     notebook = assignments.notebook("resampling", [e for e in of("resampling") if "lecture" in e.page], "cpu")
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
     environment = os.environ | {"PYTHONPATH": str(root() / "src")}
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute(env=environment)
-    said = [o.evalue for c in notebook.cells if c.cell_type == "code" for o in c.outputs if o.output_type == "error"]
-    assert said == ["simulated is still open: fill in the cell above", "f_widest is still open: fill in the cell above"]
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute(
+        env=environment
+    )
+    said = [
+        o.evalue
+        for c in notebook.cells
+        if c.cell_type == "code"
+        for o in c.outputs
+        if o.output_type == "error"
+    ]
+    assert said == [
+        "simulated is still open: fill in the cell above",
+        "f_widest is still open: fill in the cell above",
+    ]
 
 
 def test_the_command_writes_zips_and_refuses_in_one_line(tmp_path, capsys, monkeypatch):
@@ -386,9 +449,9 @@ def test_the_zips_do_not_change_by_themselves(tmp_path):
 
 
 def test_pages_show_checks_folded_and_hold_no_hidden_ones():
-    from scalinglaws.build import pages
-
     import jupytext
+
+    from scalinglaws.build import pages
 
     notebook = jupytext.reads(PAGE + EXERCISE, "md:myst")
     pages._fold_checks(notebook)
@@ -404,6 +467,9 @@ def test_the_example_of_the_contributors_guide_is_an_exercise():
     (one,) = parsed(example.replace("rng", "scale"))
     assert one.hidden
     names: dict = {}
-    exec("\n".join([*one.setup, *(t for kind, t in one.solution if kind == "code"), one.checks, one.hidden]), names)
+    exec(
+        "\n".join([*one.setup, *(t for kind, t in one.solution if kind == "code"), one.checks, one.hidden]),
+        names,
+    )
     for result in one.results:
         assert fails(one.checks + "\n" + one.hidden, names | {result: spoilt(names[result])})

@@ -28,7 +28,9 @@ _EPOCH = (2020, 1, 1, 0, 0, 0)  # equal contents make equal zips
 def first_cell() -> str:
     """What loads the library, or says in one line how to get it."""
     url = publish.repository()
-    get = f"git clone {url} scaling-laws-book && cd scaling-laws-book && " if url else "in the book's folder: "
+    get = (
+        f"git clone {url} scaling-laws-book && cd scaling-laws-book && " if url else "in the book's folder: "
+    )
     return (
         "import os\n\n"
         'os.environ.setdefault("OMP_NUM_THREADS", "1")  # small arrays gain nothing from more\n'
@@ -74,7 +76,9 @@ def question(exercise: Exercise, number: int, equations: dict[str, str]) -> str:
     return "\n\n".join(parts)
 
 
-def notebook(chapter: str, found: list[Exercise], profile: str, solved: bool = False) -> nbformat.NotebookNode:
+def notebook(
+    chapter: str, found: list[Exercise], profile: str, solved: bool = False
+) -> nbformat.NotebookNode:
     """All exercises of a chapter with what they need of their pages; the answers open, or solved.
 
     Answers and checks may fail without stopping a run of the whole notebook (`raises-exception`), so that
@@ -84,7 +88,8 @@ def notebook(chapter: str, found: list[Exercise], profile: str, solved: bool = F
 
     from .pages import with_values
 
-    equations, cells = _equations(chapter), []
+    equations = _equations(chapter)
+    cells: list[nbformat.NotebookNode] = []
 
     def add(kind: str, source: str, **metadata) -> None:
         cell = (v4.new_code_cell if kind == "code" else v4.new_markdown_cell)(source, metadata=metadata)
@@ -102,9 +107,13 @@ def notebook(chapter: str, found: list[Exercise], profile: str, solved: bool = F
             page = exercise.page
             source = chapters.source(page)
             with_values(source, chapters.chosen(page, profile, source))
-            wanted = set().union(*(names_of(e) for e in found if e.page == page))
+            setups = [cell for e in found if e.page == page for cell in e.setup]
+            wanted = set().union(*(exercises.names(exercises.body(cell))[1] for cell in setups))
             heading = re.search(r"^# (.*)$", source.cells[0].source, re.M)
-            add("markdown", f"## {heading[1] if heading else page}\n\nWhat the exercises need of the page `{page}`:")
+            add(
+                "markdown",
+                f"## {heading[1] if heading else page}\n\nWhat the exercises need of the page `{page}`:",
+            )
             for cell in exercises.setup(exercises.code_of(source), wanted)[0]:
                 add("code", cell)
         add("markdown", question(exercise, number, equations))
@@ -121,12 +130,6 @@ def notebook(chapter: str, found: list[Exercise], profile: str, solved: bool = F
             add("code", check_cell(exercise), otter={"tests": [exercise.label]}, **loose)
     spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return v4.new_notebook(cells=cells, metadata={"kernelspec": spec, "language_info": {"name": "python"}})
-
-
-def names_of(exercise: Exercise) -> set[str]:
-    """What a student needs to have: the names that the exercise's setup defines, and those they follow from."""
-    defined = set().union(*(exercises.names(exercises.body(cell))[1] for cell in exercise.setup), set())
-    return defined
 
 
 def test_file(exercise: Exercise) -> str:
@@ -176,10 +179,14 @@ def autograder(found: list[Exercise]) -> bytes:
 
 def rubrics(chapter: str, found: list[Exercise]) -> str:
     """What earns how many points by hand."""
-    text = [f"# {chapter}: rubrics\n\nPoints that a person gives. What a machine gives is in `autograder.zip`."]
+    text = [
+        f"# {chapter}: rubrics\n\nPoints that a person gives. What a machine gives is in `autograder.zip`."
+    ]
     for number, exercise in enumerate(found, 1):
         machine = exercise.points - exercise.by_hand
-        text.append(f"## {number}. {exercise.title} ({exercise.label})\n\nBy machine {machine}, by hand {exercise.by_hand}.")
+        text.append(
+            f"## {number}. {exercise.title} ({exercise.label})\n\nBy machine {machine}, by hand {exercise.by_hand}."
+        )
         if exercise.rubric:
             text.append(f"{_plain(exercise.text)}\n\n{exercise.rubric}")
     return "\n\n".join(text) + "\n"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import nbformat
 
 LEVELS = ("warm-up", "working", "research")
-"""What an exercise asks for: a formula and a number; an afternoon; something nobody has written down."""
+"""What an exercise asks for: a formula and a number; an hour; an open question, or a tool for one."""
 
 FENCE = re.compile(
     r"^(?P<fence>`{3,}|:{3,})\{(?P<name>[a-z-]+)\}[ ]*(?P<title>[^\n]*)\n(?P<body>.*?)^(?P=fence)[ ]*$",
@@ -172,7 +172,11 @@ def setup(cells: list[str], wanted: set[str]) -> tuple[tuple[str, ...], set[str]
             if isinstance(node, (ast.Assign, ast.AnnAssign, ast.FunctionDef, ast.ClassDef)):
                 wanted -= defined
             wanted |= used
-            apart = "\n\n" if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node is not tree.body[0] else ""
+            apart = (
+                "\n\n"
+                if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node is not tree.body[0]
+                else ""
+            )
             chosen.append(apart + _source(node, cell.splitlines()))
         if chosen:
             magic = [line for line in cell.splitlines()[:1] if line.startswith("%%")]
@@ -282,11 +286,20 @@ def _finished(page: str, draft: dict) -> Exercise:
         (not made.solution, "no solution"),
         (not checks and not made.rubric, "neither a check nor a rubric"),
         (bool(checks) != bool(hidden), "visible and hidden checks go together; one is missing"),
-        (bool(checks) and not made.results, "its text names no result in `backticks` that the solution defines"),
+        (
+            bool(checks) and not made.results,
+            "its text names no result in `backticks` that the solution defines",
+        ),
         (bool(made.rubric) and not made.by_hand, "a rubric's lines begin with their points, “- 2: …”"),
-        (bool(made.rubric) and not re.search(r"^- 0: ", made.rubric, re.M), "a rubric ends with what earns 0"),
+        (
+            bool(made.rubric) and not re.search(r"^- 0: ", made.rubric, re.M),
+            "a rubric ends with what earns 0",
+        ),
         (made.by_hand > made.points - bool(checks), "the rubric gives more points than the exercise has"),
-        (not checks and made.by_hand < made.points, "no check, and a rubric of fewer points than the exercise"),
+        (
+            not checks and made.by_hand < made.points,
+            "no check, and a rubric of fewer points than the exercise",
+        ),
     ):
         if lacks:
             raise wrong(what)

@@ -162,7 +162,10 @@ def _fold_checks(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         if "check" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = ["check", "hide-input"]
-            cell.metadata["mystnb"] = {"code_prompt_show": "Check your answer", "code_prompt_hide": "Check your answer"}
+            cell.metadata["mystnb"] = {
+                "code_prompt_show": "Check your answer",
+                "code_prompt_hide": "Check your answer",
+            }
 
 
 def _fold_boxes(notebook: nbformat.NotebookNode) -> set[str]:

@@ -29,7 +29,9 @@ def run(options) -> int:
             for path in assignments.write(chapter, options.out, options.profile):
                 print(f"{chapter}: {path}")
     except ModuleNotFoundError as error:
-        raise UserError(f'{error.name} is not installed: make setup (or pip install ".[book,grading]")') from None
+        raise UserError(
+            f'{error.name} is not installed: make setup (or pip install ".[book,grading]")'
+        ) from None
     except chapters.BuildError as error:
         print(f"assignments: {error}", file=sys.stderr)
         return 1
