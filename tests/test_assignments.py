@@ -301,8 +301,11 @@ def fails(code, names) -> bool:
     return False
 
 
+SLOW = ("chinchilla", "test_time_compute")
+
+
 @pytest.mark.parametrize("profile", ["cpu", pytest.param("smoke", marks=pytest.mark.long)])
-@pytest.mark.parametrize("chapter", CHAPTERS)
+@pytest.mark.parametrize("chapter", [pytest.param(c, marks=[pytest.mark.long] * (c in SLOW)) for c in CHAPTERS])
 def test_solutions_pass_and_each_wrong_result_is_caught(chapter, profile):
     done = 0
     for exercise, names in walked(chapter, profile):
@@ -321,7 +324,6 @@ def test_solutions_pass_and_each_wrong_result_is_caught(chapter, profile):
 
 def graded(folder: Path, grader: bytes, notebooks: dict) -> dict[str, dict[str, float]]:
     """Scores of submissions by otter, {submission: {exercise: score}}."""
-    pytest.importorskip("otter", reason="otter-grader is not installed")
     (folder / "autograder.zip").write_bytes(grader)
     found = {}
     for name, notebook in notebooks.items():
@@ -353,8 +355,36 @@ def graded(folder: Path, grader: bytes, notebooks: dict) -> dict[str, dict[str, 
     return found
 
 
-def test_a_toy_chapter_is_graded(tmp_path, monkeypatch):
-    """Solved: all points; open: none; one wrong: no points for a visible mistake, half for one that hides."""
+def marks(exercise, names) -> float:
+    """Points that otter gives for these names, without a notebook."""
+    from otter.test_files import ExceptionTestFile
+
+    test = ExceptionTestFile.from_string(assignments.test_file(exercise))
+    with contextlib.redirect_stdout(io.StringIO()):
+        test.run(names)
+    return test.score
+
+
+def test_half_of_the_points_are_for_what_hides():
+    """Solved: all points; a mistake that the student is shown: none; one that hides: half; nothing: none."""
+    pytest.importorskip("otter", reason="otter-grader is not installed")
+    (one,) = parsed(EXERCISE)
+    (code,) = (text for kind, text in one.solution if kind == "code")
+
+    def after(code):
+        names: dict = {}
+        exec("\n".join([*one.setup, code]), names)
+        return marks(one, names)
+
+    assert after(code) == 2 == one.points - one.by_hand
+    assert after(code.replace("x + x", "x * x")) == 0
+    assert after(code.replace('twice(table["a"])', "3.0")) == 1
+    assert after(code.replace('twice(table["a"])', "...")) == 0
+    assert after("") == 0
+
+
+def test_a_notebook_is_graded_by_the_program(tmp_path, monkeypatch):
+    pytest.importorskip("otter", reason="otter-grader is not installed")
     (tmp_path / "notebooks" / "toy").mkdir(parents=True)
     (tmp_path / "notebooks" / "profiles").mkdir()
     (tmp_path / "data").mkdir()
@@ -364,23 +394,10 @@ def test_a_toy_chapter_is_graded(tmp_path, monkeypatch):
     (tmp_path / "notebooks" / "toy" / "lecture.md").write_text(PAGE + EXERCISE)
     monkeypatch.setenv("SCALINGLAWS_ROOT", str(tmp_path))
     found = exercises.of_chapter("toy")
-    make = lambda solved: assignments.notebook("toy", found, "cpu", solved)
-    changed = {}
-    for name, old, new in (("hides", 'twice(table["a"])', "3.0"), ("shows", "x + x", "x * x")):
-        changed[name] = make(True)
-        for cell in changed[name].cells:
-            cell.source = cell.source.replace(old, new)
-    work = tmp_path / "work"
-    work.mkdir()
-    scores = graded(
-        work, assignments.autograder(found), {"solved": make(True), "open": make(False), **changed}
-    )
-    assert scores == {
-        "solved": {"ex-toy": 2},
-        "open": {"ex-toy": 0},
-        "hides": {"ex-toy": 1},
-        "shows": {"ex-toy": 0},
-    }
+    handed_in = assignments.notebook("toy", found, "cpu", solved=True)
+    for cell in handed_in.cells:
+        cell.source = cell.source.replace('twice(table["a"])', "3.0")
+    assert graded(tmp_path, assignments.autograder(found), {"one": handed_in}) == {"one": {"ex-toy": 1}}
 
 
 @pytest.mark.long

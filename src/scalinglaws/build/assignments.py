@@ -28,14 +28,13 @@ _EPOCH = (2020, 1, 1, 0, 0, 0)  # equal contents make equal zips
 def first_cell() -> str:
     """What loads the library, or says in one line how to get it."""
     url = publish.repository()
-    get = (
-        f"git clone {url} scaling-laws-book && cd scaling-laws-book && " if url else "in the book's folder: "
-    )
+    clone = f"git clone {url} scaling-laws-book && cd scaling-laws-book && " if url else ""
+    get = f"{clone}make kernel" if url else "run `make kernel` in its folder"
     return (
         "import os\n\n"
         'os.environ.setdefault("OMP_NUM_THREADS", "1")  # small arrays gain nothing from more\n'
         "try:\n    import scalinglaws\nexcept ImportError:\n"
-        f'    print("The book\'s library is missing here. {get}make kernel, then choose the kernel “Scaling laws”.")'
+        f'    print("The book\'s library is missing here: {get}, then choose the kernel “Scaling laws”.")'
     )
 
 
@@ -71,7 +70,7 @@ def question(exercise: Exercise, number: int, equations: dict[str, str]) -> str:
         _plain(exercise.text),
     ]
     spoken = dict.fromkeys(re.findall(r"\{eq\}`(eq-[a-z-]+)`", exercise.text))
-    parts += [f"Here ({label}) is\n\n$$\n{equations[label]}\n$$" for label in spoken if label in equations]
+    parts += [f"Here ({label}) is\n\n$$\n{equations[label].rstrip(',.')}\n$$" for label in spoken if label in equations]
     parts += [f"<details><summary>Hint</summary>\n\n{_plain(hint)}\n\n</details>" for hint in exercise.hints]
     return "\n\n".join(parts)
 
@@ -110,11 +109,10 @@ def notebook(
             setups = [cell for e in found if e.page == page for cell in e.setup]
             wanted = set().union(*(exercises.names(exercises.body(cell))[1] for cell in setups))
             heading = re.search(r"^# (.*)$", source.cells[0].source, re.M)
-            add(
-                "markdown",
-                f"## {heading[1] if heading else page}\n\nWhat the exercises need of the page `{page}`:",
-            )
-            for cell in exercises.setup(exercises.code_of(source), wanted)[0]:
+            needed = exercises.setup(exercises.code_of(source), wanted)[0]
+            told = f"\n\nWhat the exercises need of the page `{page}`:" if needed else ""
+            add("markdown", f"## {heading[1] if heading else page}{told}")
+            for cell in needed:
                 add("code", cell)
         add("markdown", question(exercise, number, equations))
         loose = {"tags": ["raises-exception"]}
@@ -123,7 +121,7 @@ def notebook(
                 add(kind, text if kind == "code" else _plain(text), **(loose if kind == "code" else {}))
         else:
             if exercise.results:
-                add("code", "\n".join(exercise.results.values()), **loose)
+                add("code", ("\n\n\n" if "def " in str(exercise.results) else "\n").join(exercise.results.values()), **loose)
             if exercise.by_hand:
                 add("markdown", "*Your argument here.*")
         if exercise.checks:
