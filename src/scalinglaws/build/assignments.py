@@ -216,7 +216,7 @@ def instructions(chapter: str) -> str:
     """How a folder of submissions is graded."""
     return f"""# {chapter}: grading
 
-Put the submissions, one notebook a student, into `submissions/`. In the environment of the book (`make setup`), here:
+Put the submissions, one notebook a student, into `submissions/`. In the environment of the book (`make setup`, then `. .venv/bin/activate` in its folder), here:
 
     pip install "{OTTER}"  # part of `make setup`
     for s in submissions/*.ipynb; do d=graded/$(basename "$s" .ipynb); mkdir -p "$d"; otter run -a autograder.zip -o "$d" --no-logo "$s"; done

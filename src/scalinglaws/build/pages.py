@@ -200,6 +200,7 @@ def reading(notebook: nbformat.NotebookNode) -> dict[str, int]:
     """
     text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
     text = re.sub(r"`{3,}\{solution-start\}.*?`{3,}\{solution-end\}\n`{3,}", "", text, flags=re.S)
+    text = re.sub(r"^(`{3,})\{admonition\} Hint\n.*?^\1$", "", text, flags=re.S | re.M)
     text = re.sub(r"\$\$.*?\$\$", " x ", text, flags=re.S)
     text = re.sub(r"^(`{3,}|:{3,}|:\w+:|\(\S+\)=).*$|\{[a-z:]+\}", "", text, flags=re.M)
     count = len(re.findall(r"[^\W_][^\s]*", text))
