@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ..paths import root
 from . import chapters
 from .chapters import BuildError
+from .publish import _FENCE
 
 if TYPE_CHECKING:
     import nbformat
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 LEVELS = ("warm-up", "working", "research")
 """What an exercise asks for: a formula and a number; an hour; an open question, or a tool for one."""
 
-FENCE = re.compile(
-    r"^(?P<fence>`{3,}|:{3,})\{(?P<name>[a-z-]+)\}[ ]*(?P<title>[^\n]*)\n(?P<body>.*?)^(?P=fence)[ ]*$",
-    re.S | re.M,
-)
 _TITLE = re.compile(r"(?P<title>[^·]+) · (?P<level>[^·]+) · (?P<points>\d+) points?")
 _RUBRIC = re.compile(r"^- (\d+): \S", re.M)
 _KNOWN = {*dir(builtins), "display", "get_ipython", "__file__"}
@@ -215,7 +212,7 @@ def _parts(cells: list[nbformat.NotebookNode]):
             yield next((t for t in ("check", "hidden-check") if t in tags), "code"), "", cell.source
             continue
         at = 0
-        for found in FENCE.finditer(cell.source):
+        for found in _FENCE.finditer(cell.source):
             yield "markdown", "", cell.source[at : found.start()]
             yield found["name"], found["title"].strip(), found["body"]
             at = found.end()
@@ -260,7 +257,7 @@ def parse(page: str, notebook: nbformat.NotebookNode) -> list[Exercise]:
     doubled = [e.label for e in exercises if [x.label for x in exercises].count(e.label) > 1]
     if doubled:
         raise BuildError(f"notebooks/{page}.md, exercise {doubled[0]}: its label is used twice")
-    code = [c.source for c in notebook.cells[:first] if c.cell_type == "code"]
+    code = code_of(notebook)
     return [_with_setup(e, code) for e in exercises]
 
 
