@@ -97,8 +97,8 @@ def notebook(
 
     title = chapter.replace("_", " ").capitalize()
     points = sum(e.points for e in found)
-    add("markdown", f"# {title}: exercises\n\n{len(found)} exercises, {points} points. Replace each `...`, keep the names, and run "
-        "the check below it. Answers in words go where it says so. Before you hand it in: restart the kernel, run all.")  # fmt: skip
+    add("markdown", f"# {title}: exercises\n\n{len(found)} exercises, {points} points. Replace each `...`, keep the names and the check cells, and run "
+        "the check below each answer. Answers in words go where it says so. Before you hand it in: restart the kernel, run all.")  # fmt: skip
     add("code", first_cell())
     page = ""
     for number, exercise in enumerate(found, 1):
