@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from ..paths import root
 from . import chapters
 from .chapters import BuildError
-from .publish import _FENCE
 
 if TYPE_CHECKING:
     import nbformat
@@ -25,6 +24,10 @@ if TYPE_CHECKING:
 LEVELS = ("warm-up", "working", "research")
 """What an exercise asks for: a formula and a number; an hour; an open question, or a tool for one."""
 
+_FENCE = re.compile(
+    r"^(?P<fence>`{3,}|:{3,})\{(?P<name>[a-z-]+)\}[ ]*(?P<title>[^\n]*)\n(?P<body>.*?)^(?P=fence)[ ]*$",
+    re.S | re.M,
+)
 _TITLE = re.compile(r"(?P<title>[^·]+) · (?P<level>[^·]+) · (?P<points>\d+) points?")
 _RUBRIC = re.compile(r"^- (\d+): \S", re.M)
 _KNOWN = {*dir(builtins), "display", "get_ipython", "__file__"}
