@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -20,6 +21,8 @@ settings.register_profile("default", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 ROOT = Path(__file__).resolve().parents[1]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+REASON = "no Chromium found (Debian: apt-get install chromium)"
 
 
 def pytest_configure(config):
@@ -83,6 +86,22 @@ def contained_here():
         if os.environ.get("SCALINGLAWS_REQUIRE_SANDBOX"):
             raise
         pytest.skip(f"no sandbox: {error}")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, or a skip."""
+    if CHROMIUM is None:
+        if os.environ.get("SCALINGLAWS_REQUIRE_BROWSER"):
+            pytest.fail(REASON)
+        pytest.skip(REASON)
+    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync.sync_playwright() as p:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+                 "--disable-component-update", "--disable-sync"]  # fmt: skip
+        chromium = p.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")

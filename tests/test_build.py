@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from scalinglaws import stored
-from scalinglaws.build import chapters, pages, publish
+from scalinglaws.build import chapters, pages, plain
 from scalinglaws.paths import root
 
 CHAPTER = """\
@@ -466,7 +466,7 @@ def test_plain_notebooks_run_anywhere(executed):
 
 
 def test_plain_markdown_handles_nesting_and_math():
-    text = publish.plain_markdown("````{note} T\n```{math}\nx\n```\n````\n(a-b)=\n## H {ref}`sec <x>`", {})
+    text = plain.plain_markdown("````{note} T\n```{math}\nx\n```\n````\n(a-b)=\n## H {ref}`sec <x>`", {})
     assert text == "> **T**\n>\n> $$\n> x\n> $$\n## H sec"
 
 

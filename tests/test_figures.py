@@ -73,10 +73,6 @@ def test_ids_are_words(folder):
         figures.show("My Figure", plot, DATA, caption="c", alt="a", data=DATA)
 
 
-def test_colours_differ_from_text_and_each_other():
-    assert len(set(figures.COLOURS)) == len(figures.COLOURS) == len(figures._DARK_COLOURS)
-
-
 def test_glue_takes_text_only():
     with pytest.raises(TypeError, match=r"glue\(x=…\) takes a formatted string, got float64"):
         notebook.glue(x=np.float64(1.5))
@@ -113,3 +109,28 @@ def test_dependencies_list_modules_and_data_read():
     assert "data/papers/large_models.csv" in found
     assert "src/scalinglaws/provenance.py" in found
     assert all(not f.startswith("/") for f in found)
+
+
+def test_curves_become_rows():
+    table = figures.tidy({("p", 1): ([1, 2], [3, 4]), ("q", 2): ([5], [6])}, ("panel", "k", "x", "y"))
+    assert table.to_numpy().tolist() == [["p", 1, 1, 3], ["p", 1, 2, 4], ["q", 2, 5, 6]]
+    assert figures.tidy({"a": ([1], [2])}, ("line", "x", "y")).columns.tolist() == ["line", "x", "y"]
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        figures.tidy({"a": ([1], [2, 3])}, ("line", "x", "y"))
+
+
+def test_numbers_of_a_column_stand_with_their_points_below_each_other():
+    pad = "\u2007"
+    assert notebook.aligned(["8.0 B", "205.1 B", "1.5 T", "—"]) == [f"{pad * 2}8.0 B", "205.1 B", f"{pad * 2}1.5 T", f"{pad * 3}—"]
+    assert notebook.aligned(["+0.4 (0.1 to 0.9)", "−12.25"]) == [f"{pad}+0.4 (0.1 to 0.9)", "−12.25"]
+    assert notebook.aligned(["1.9×10¹⁹", "≥ 200"]) == [f"{pad * 4}1.9×10¹⁹", "≥ 200"]
+    assert notebook.aligned(["12", "one"]) == ["12", "one"]
+
+
+def test_the_row_that_matters_is_marked():
+    frame = pd.DataFrame({"size": ["67 B", "1 T"], "tokens": ["1.5 T", "21 T"]})
+    shown = notebook.Table(frame, "Sizes", mark="67 B")._repr_html_()
+    assert shown.count('class="row-mark"') == 1
+    assert '<tr class="row-mark"><th scope="row">67 B</th>' in shown
+    with pytest.raises(ValueError, match="no row '5 B'"):
+        notebook.Table(frame, "Sizes", mark="5 B")

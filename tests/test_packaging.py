@@ -19,7 +19,7 @@ from scalinglaws.paths import root
 
 ROOT = root()
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-CONDA_NAME = {"matplotlib": "matplotlib-base"}
+CONDA_NAME = {"matplotlib": "matplotlib-base", "seaborn": "seaborn-base"}
 
 
 def constraints(specs):
@@ -272,9 +272,9 @@ def test_no_file_stands_on_itself():
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError with the files in it
 
 
-def test_only_figures_and_plots_import_matplotlib():
+def test_only_figures_and_plots_import_matplotlib_and_seaborn():
     for path in (ROOT / "src" / "scalinglaws").rglob("*.py"):
-        uses = re.search(r"^\s*(import|from) matplotlib", path.read_text(), flags=re.M)
+        uses = re.search(r"^\s*(import|from) (matplotlib|seaborn)", path.read_text(), flags=re.M)
         inside = path.relative_to(ROOT / "src" / "scalinglaws").parts
         assert not uses or inside[0] in ("figures.py", "plots"), path
 

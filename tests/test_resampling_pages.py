@@ -18,7 +18,6 @@ from scalinglaws.resampling import (
     style,
     tasks,
     trends,
-    wording,
     writing,
 )
 from scalinglaws.resampling import readout as R
@@ -35,23 +34,6 @@ def small(n, b, c, names=("a", "z"), seeds=None):
 
 
 TWO = small([[10] * 4] * 2, [[4, 0, 8, 2], [8, 5, 10, 4]], [[2, 0, 4, 2], [8, 5, 9, 0]])
-
-
-def test_sentences_get_intervals_lists_and_shares():
-    assert wording.span((0.123, 0.5)) == "0.12 to 0.50"
-    assert wording.span((-0.1, 0.25), 1) == "-0.1 to +0.2"
-    assert wording.listed([0.5, 1], 1) == "0.5, 1.0"
-    assert wording.percent(0.256) == "26 %"
-    with pytest.raises(ValueError, match="unpack"):
-        wording.span((1.0, 2.0, 3.0))
-
-
-def test_curves_become_rows():
-    table = wording.tidy({("p", 1): ([1, 2], [3, 4]), ("q", 2): ([5], [6])}, ("panel", "k", "x", "y"))
-    assert table.to_numpy().tolist() == [["p", 1, 1, 3], ["p", 1, 2, 4], ["q", 2, 5, 6]]
-    assert wording.tidy({"a": ([1], [2])}, ("line", "x", "y")).columns.tolist() == ["line", "x", "y"]
-    with pytest.raises(ValueError, match=r"shorter|longer"):
-        wording.tidy({"a": ([1], [2, 3])}, ("line", "x", "y"))
 
 
 def test_one_model_and_the_levels_of_all():

@@ -23,8 +23,6 @@ import pytest
 
 from scalinglaws.paths import root
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-REASON = "no Chromium found (Debian: apt-get install chromium)"
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 PAGES = ["book/index.html", "book/chapters/kaplan/lecture.html", "book/chapters/chinchilla/lecture.html",
          "book/chapters/test_time_compute/lecture.html", "book/chapters/resampling/lecture.html",
@@ -135,7 +133,7 @@ def test_every_figure_has_both_variants_and_alternative_text(site):
     text = "".join(p.read_text(encoding="utf-8") for p in pages)
     figures = re.findall(r"<figure.*?</figure>", text, flags=re.S)
     drawn = [f for f in figures if ".light.svg" in f]
-    assert len(figures) == 19
+    assert len(figures) == 20
     for f in drawn:
         alts = re.findall(r'<img alt="([^"]+)"', f)
         assert len(alts) == 2
@@ -184,21 +182,6 @@ def server(site):
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
-
-
-@pytest.fixture(scope="session")
-def browser():
-    if CHROMIUM is None:
-        if os.environ.get("SCALINGLAWS_REQUIRE_BROWSER"):
-            pytest.fail(REASON)
-        pytest.skip(REASON)
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with sync.sync_playwright() as p:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-                 "--disable-component-update", "--disable-sync"]  # fmt: skip
-        chromium = p.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield chromium
-        chromium.close()
 
 
 def open_page(browser, server, name, **options):
@@ -270,6 +253,25 @@ def test_scorecard_filters(browser, server):
     assert page.locator(".scorecard-filter output").inner_text() == f"{shown} of {total}"
     page.fill('[data-filter="text"]', "drift")
     assert page.locator("#claims-table tbody tr:not([hidden])").count() == 1
+    page.close()
+
+
+def test_a_long_table_sorts_by_numbers_and_a_short_one_does_not(browser, server):
+    page, _ = open_page(browser, server, "book/scorecard.html")
+    head = page.locator("#claims-table th").nth(2)
+    read = lambda: [t.strip() for t in page.locator("#claims-table tbody td:nth-child(3)").all_inner_texts()]
+    numbers = lambda cells: [float(c.replace("−", "-")) for c in cells if re.fullmatch(r"[−-]?\d+\.\d+", c)]
+    assert numbers(read()) != sorted(numbers(read()))
+    head.locator("button").focus()
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert len(numbers(read())) > 20
+    assert numbers(read()) == sorted(numbers(read()))
+    page.keyboard.press("Enter")
+    assert numbers(read()) == sorted(numbers(read()), reverse=True)
+    page.close()
+    page, _ = open_page(browser, server, "book/chapters/chinchilla/tables.html")
+    assert page.locator(".book-table:has(tbody tr:nth-child(2)):not(:has(tbody tr:nth-child(10))) thead button").count() == 0
     page.close()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scalinglaws.testtime import attempts, ensemble, guess, policy, readout, select, study, words
+from scalinglaws.testtime import attempts, ensemble, guess, policy, readout, select, study
 from scalinglaws.testtime.world import Problem
 
 PROBLEMS, SAMPLES, RIGHT, WRONG = 10, 16, 7, 9
@@ -269,10 +269,3 @@ def test_revised_chains_by_what_they_were_trained_on(chain):
     found = attempts.revised(pd.DataFrame(rows), chain)
     assert {keep: len(c) for keep, c in found.items()} == {0.0: 2, 0.5: 1}
     assert found[0.0][0].longest == 2
-
-
-def test_numbers_of_sentences():
-    assert words.span((0.1, 0.25), 1) == "0.1 to 0.2"
-    assert words.span((-0.1, 0.25), 2) == "-0.10 to +0.25"
-    assert words.percent(0.176) == "18 %"
-    assert words.listed([1, 2.345], 1) == "1.0, 2.3"

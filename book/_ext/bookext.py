@@ -2,6 +2,7 @@
 
 - the dark variant beside every light figure
 - the scorecard, the execution record and the claims' anchors
+- numbers and figures of chapters on pages of prose
 - MathJax from the installed package, so that no page asks another host for it
 - source and launch links that point at files which exist
 """
@@ -18,7 +19,8 @@ from docutils import nodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
-from scalinglaws.build.publish import repository
+from scalinglaws.build import pages
+from scalinglaws.build.plain import repository
 from scalinglaws.claims import VERDICTS, gap_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,6 +169,35 @@ class ExecutionRecord(SphinxDirective):
         ]
 
 
+class PageFigure(SphinxDirective):
+    """A figure of a chapter's page on a page of prose: CHAPTER/PAGE#ID, linked to where it is discussed.
+
+    The alternative text is the figure's own. Where it was not drawn, the book's "not run" stands in its place.
+    """
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self):
+        """A container with the linked image and the content below it."""
+        page, _, id = self.arguments[0].partition("#")
+        folder = ROOT / "book" / "chapters" / page.split("/")[0] / "figures"
+        uri, alt = "_static/not-run.svg", "Not drawn: data missing"
+        if (folder / f"{id}.json").is_file():
+            uri = f"chapters/{page.split('/')[0]}/figures/{id}.light.svg"
+            alt = json.loads((folder / f"{id}.json").read_text(encoding="utf-8"))["alt"]
+        link = nodes.reference("", "", nodes.image(uri=uri, alt=alt), refuri=f"chapters/{page}.html#fig-{id}")
+        box = nodes.container("", nodes.paragraph("", "", link), classes=["page-figure"])
+        self.state.nested_parse(self.content, self.content_offset, box)
+        return [box]
+
+
+def prose_numbers(app, docname, text):
+    """Numbers of chapters in a page of prose, as everywhere: {glue:text}`CHAPTER/PAGE#name`."""
+    if docname.startswith("book/") and not docname.startswith(("book/chapters/", "book/api/")):
+        text[0] = pages.with_numbers(text[0], docname, scorecard_data()["profile"])
+
+
 def mathjax(app, config):
     """Serve what TeX needs of the installed MathJax: the combined component, its fonts, TeX extensions."""
     source = next(
@@ -200,6 +231,8 @@ def without_thebe(app):
 
 def page_context(app, pagename, templatename, context, doctree):
     """Launch and source links to the page's real files, and the execution record in the footer."""
+    if 'class="calculator"' in context.get("body", ""):
+        app.add_js_file("calculators.js", loading_method="defer")  # on this page only
     chapter = pagename.removeprefix("book/chapters/") if pagename.startswith("book/chapters/") else None
     passport = scorecard_data()["passports"].get(chapter) if chapter else None
     if passport:
@@ -245,6 +278,8 @@ def setup(app):
     app.add_config_value("book_repository", "", "html")
     app.add_transform(DarkFigures)
     app.add_directive("scorecard", Scorecard)
+    app.add_directive("page-figure", PageFigure)
+    app.connect("source-read", prose_numbers)
     app.add_directive("execution-record", ExecutionRecord)
     app.connect("config-inited", mathjax, priority=900)
     app.connect("config-inited", lambda app, config: without_thebe(app), priority=950)

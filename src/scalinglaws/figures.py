@@ -16,22 +16,56 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from .paths import noted, record, root
 from .provenance import passport
 
-# Okabe & Ito's palette, distinguishable with every common colour-vision deficiency; black and
-# yellow, invisible on one of the two backgrounds, are left out.
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+# A colour means one thing through the whole book. Roles are places in matplotlib's colour cycle, so a drawing
+# function names a role and `style` gives it the shade of a light or a dark page; without `style`, as in a
+# reader's own notebook, matplotlib's own blue, orange, green and grey stand in.
+OURS, PAPER, OTHER, REFERENCE = "C0", "C1", "C2", "C7"
+"""Our results; what the chapter's paper printed, fitted or predicts; third works; identities, floors, faint curves."""
+KINDS = ("C4", "C3", "C9", "C8", "C5")
+"""Kinds of one thing within a figure, where none of the roles fits; markers and dashes differ as well."""
+METHODS: dict[str, dict] = {
+    "best": {"color": "C4", "ls": "--", "marker": "o", "mfc": "none"},
+    "weighted": {"color": "C4", "ls": "-", "marker": "o"},
+    "beam": {"color": "C3", "ls": "-", "marker": "s"},
+    "beam_sqrt": {"color": "C3", "ls": "--", "marker": "s", "mfc": "none"},
+    "dvts": {"color": "C9", "ls": "-", "marker": "^"},
+    "mcts": {"color": "C9", "ls": "--", "marker": "^", "mfc": "none"},
+    "lookahead_1": {"color": "C8", "ls": "-", "marker": "D"},
+    "lookahead_3": {"color": "C8", "ls": "--", "marker": "D", "mfc": "none"},
+    "majority": {"color": "C5", "ls": "-.", "marker": "v"},
+}
+"""Method → how its line looks; a hue is a family of methods."""
+_SHADES = {  # of each role, light and dark; as grey the four differ, and C6 is left to whoever needs one more
+    "C0": ("#08519c", "#8cc8ff"),
+    "C1": ("#dc650a", "#f08a24"),
+    "C2": ("#147d46", "#2f9e67"),
+    "C3": ("#b5174f", "#ff7096"),
+    "C4": ("#7b2d9b", "#c792ea"),
+    "C5": ("#6d4c41", "#bfa094"),
+    "C6": ("#a0468c", "#e29ac4"),
+    "C7": ("#7f868e", "#8b949e"),
+    "C8": ("#8a6a00", "#e0b83c"),
+    "C9": ("#007f8a", "#4dd0e1"),
+}
+# Ordered things run along viridis from near the page to far from it, so more is stronger in both modes.
+_ORDER = {"light": (0.56, 0.0), "dark": (0.36, 1.0)}
 _MODES = {
     "light": {"text": "#1f2328", "grid": "#8c959f", "page": "#ffffff"},
     "dark": {"text": "#e6edf3", "grid": "#6e7681", "page": "#14181e"},
 }
-_DARK_COLOURS = ["#58a6e0", "#f0883e", "#3fbf97", "#e29ac4", "#f2b63c", "#8fd0f5"]
+WIDTH = 6.4
+"""Inches of a figure that fills the text: on a phone of 390 px its smallest text, `SMALL`, is 7 px high."""
+SMALL = 9.0
+"""Points of the smallest text."""
 
 
 class FigureError(ValueError):
@@ -86,7 +120,7 @@ def show(
     caption: str,
     alt: str,
     data: pd.DataFrame,
-    size: tuple[float, float] = (7.0, 3.6),
+    size: tuple[float, float] = (WIDTH, 3.4),
     **kwargs,
 ) -> Figure:
     """Draw, save and return a figure.
@@ -123,34 +157,32 @@ def _summary(data: pd.DataFrame) -> dict[str, list[float]]:
 
 
 def style(mode: str = "light") -> dict:
-    """matplotlib settings of the book for a light or dark page."""
+    """matplotlib settings of the book for a light or dark page: seaborn's ticks, book.mplstyle, the mode's colours."""
     import matplotlib as mpl
+    import seaborn as sns
     from cycler import cycler
 
-    tone = _MODES[mode]
-    colours = COLOURS if mode == "light" else _DARK_COLOURS
-    settings = mpl.rc_params_from_file(
+    tone, number = _MODES[mode], list(_MODES).index(mode)
+    if (order := f"scalinglaws-{mode}") not in mpl.colormaps:
+        shades = sns.color_palette("viridis", as_cmap=True)(np.linspace(*_ORDER[mode], 256))
+        mpl.colormaps.register(mpl.colors.ListedColormap(shades), name=order)
+    book = mpl.rc_params_from_file(
         noted(Path(__file__).with_name("book.mplstyle")), use_default_template=False
     )
-    settings.update(
-        {
-            "axes.prop_cycle": cycler(color=colours),
-            "text.color": tone["text"],
-            "axes.labelcolor": tone["text"],
-            "axes.edgecolor": tone["grid"],
-            "xtick.color": tone["text"],
-            "ytick.color": tone["text"],
-            "grid.color": tone["grid"],
-            "axes.facecolor": "none",
-            "figure.facecolor": "none",
-            "savefig.facecolor": "none",
-            "patch.edgecolor": tone["page"],
-        }
-    )
-    return settings
+    colours = {
+        "axes.prop_cycle": cycler(color=[shade[number] for shade in _SHADES.values()]),
+        "image.cmap": order,
+        "patch.edgecolor": tone["page"],
+        **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), tone["text"]),
+        **dict.fromkeys(("axes.edgecolor", "grid.color"), tone["grid"]),
+        **dict.fromkeys(("axes.facecolor", "figure.facecolor", "savefig.facecolor"), "none"),
+    }
+    return sns.plotting_context("paper") | sns.axes_style("ticks") | dict(book) | colours
 
 
-def write(path: str | Path, plot: Callable, *args, size: tuple[float, float] = (7.0, 3.6), **kwargs) -> None:
+def write(
+    path: str | Path, plot: Callable, *args, size: tuple[float, float] = (WIDTH, 3.4), **kwargs
+) -> None:
     """Draw one figure on white and write it to `path`, in the format of its suffix.
 
     For a reader's own file, outside the book. Raises OSError or ValueError as matplotlib does.
@@ -179,3 +211,16 @@ def _svg(id, mode, plot, args, kwargs, size) -> bytes:
             buffer, format="svg", metadata={"Date": None, "Creator": None}
         )
     return buffer.getvalue()
+
+
+def tidy(lines: Mapping, names: Sequence[str]) -> pd.DataFrame:
+    """Labelled curves as the table behind a figure, with a row a point.
+
+    lines: label, or tuple of labels → (x, y), sequences of the same length. names: the columns, for the labels and
+    then for x and y. Raises ValueError where x and y differ in length.
+    """
+    rows = []
+    for label, (x, y) in lines.items():
+        labels = label if isinstance(label, tuple) else (label,)
+        rows += [(*labels, a, b) for a, b in zip(x, y, strict=True)]
+    return pd.DataFrame(rows, columns=list(names))

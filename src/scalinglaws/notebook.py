@@ -13,6 +13,8 @@ from __future__ import annotations
 import ast
 import html
 import os
+import re
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -43,28 +45,51 @@ def glue(**values: str) -> None:
         )
 
 
-class Table:
-    """A data frame as an accessible HTML table with a caption."""
+_NUMBER = re.compile(r"([≥≤<>×]? ?[−+-]?[\d,]*)(?:\.\d+)?(?:×10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?(?: ?[%kMBT])?(?: \(.*\)| ±.*)?")
+_FIGURE_SPACE = "\u2007"
 
-    def __init__(self, frame: pd.DataFrame, caption: str):
+
+def aligned(column: Sequence[str]) -> list[str]:
+    """A column's cells, padded on the left so that numbers stand with their decimal points below each other.
+
+    A cell may carry a sign, a power of ten, a letter (400 M) and an interval behind its number. A column in which
+    anything but a dash is no number comes back as it is.
+    """
+    wholes = [_NUMBER.fullmatch(cell) for cell in column]
+    if not all(m and re.search(r"\d", cell) for m, cell in zip(wholes, column, strict=True) if cell not in ("", "—")):
+        return list(column)
+    widths = [len(m[1]) if m else 0 for m in wholes]
+    return [_FIGURE_SPACE * (max(widths) - w) + cell for w, cell in zip(widths, column, strict=True)]
+
+
+class Table:
+    """A data frame as an accessible HTML table with a caption; numbers are aligned at the point (`aligned`).
+
+    mark: the first cell, or several, of the rows that matter. Raises ValueError for an empty caption or a row to
+    mark that is not there. On the site a table of ten rows or more can be sorted by any column.
+    """
+
+    def __init__(self, frame: pd.DataFrame, caption: str, mark: str | Sequence[str] = ()):
         if not caption.strip():
             raise ValueError("a table needs a caption")
         self.frame, self.caption = frame, caption
+        self.mark = [mark] if isinstance(mark, str) else [str(m) for m in mark]
+        known = frame.iloc[:, 0].astype(str).tolist()
+        if unknown := [m for m in self.mark if m not in known]:
+            raise ValueError(f"no row {unknown[0]!r} to mark in the table {caption!r}")
 
     def __repr__(self) -> str:
         return f"{self.caption}\n{self.frame.to_string(index=False)}"
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{html.escape(str(c))}</th>' for c in self.frame.columns)
-        body = "".join(
-            "<tr>"
-            + "".join(
-                f'<th scope="row">{html.escape(str(v))}</th>' if i == 0 else f"<td>{html.escape(str(v))}</td>"
-                for i, v in enumerate(row)
-            )
-            + "</tr>"
-            for row in self.frame.itertuples(index=False)
-        )
+        columns = [aligned([str(v) for v in self.frame.iloc[:, i]]) for i in range(self.frame.shape[1])]
+        rows = []
+        for first, *rest in zip(*columns, strict=True):
+            row = f'<th scope="row">{html.escape(first)}</th>' + "".join(f"<td>{html.escape(v)}</td>" for v in rest)
+            marked = ' class="row-mark"' if first.strip(_FIGURE_SPACE) in self.mark else ""
+            rows.append(f"<tr{marked}>{row}</tr>")
+        body = "".join(rows)
         return (
             f'<div class="book-table" role="region" tabindex="0" aria-label="{html.escape(self.caption, quote=True)}">'
             f"<table><caption>{html.escape(self.caption)}</caption>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 _POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -31,9 +32,24 @@ def scientific(value: float, digits: int = 1) -> str:
     return f"{mantissa}×10{str(int(power)).translate(_POWERS)}".replace("-", "−")
 
 
-def span(interval, digits: int = 3) -> str:
-    """An interval in a sentence: "0.123 to 0.456"."""
-    return " to ".join(f"{v:.{digits}f}" for v in interval)
+def span(interval: Iterable[float], digits: int = 3) -> str:
+    """An interval in a sentence, "0.123 to 0.456"; with signs, "−0.10 to +0.25", where it begins below zero.
+
+    Raises ValueError for other than two ends.
+    """
+    low, high = interval
+    sign = "+" if low < 0 else ""
+    return f"{low:{sign}.{digits}f} to {high:{sign}.{digits}f}".replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """A share between 0 and 1 in whole per cent."""
+    return f"{100 * share:.0f} %"
+
+
+def listed(values: Iterable[float], digits: int = 2) -> str:
+    """Values in a row, separated by commas."""
+    return ", ".join(f"{v:.{digits}f}" for v in values).replace("-", "−")
 
 
 def _written(value: float, step: float | None) -> str:
@@ -51,6 +67,7 @@ def _written(value: float, step: float | None) -> str:
         return f"{mantissa}×10{str(power).translate(_POWERS)}".replace("-", "−", 1 if value < 0 else 0)
     if step is None:
         text = f"{value / scale:.4g}"
+        text = f"{float(text):,.0f}" if "e" in text else text
     else:
         places = -math.floor(math.log10(step / scale) + 1e-9)
         text = f"{value / scale:.{min(places, 12)}f}" if places > 0 else f"{round(value / scale, places):.0f}"

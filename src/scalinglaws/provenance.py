@@ -138,6 +138,18 @@ def code_digest(module: str) -> str:
     return digest("\n".join(parts))
 
 
+def made(profile: str, artefacts) -> str:
+    """A line for the last cell of a page: of how many artefacts a stored study consists, and what made them.
+
+    artefacts: a table with a row an artefact and columns date, seconds, processor.
+    """
+    days, hours = artefacts["date"].str[:10], artefacts["seconds"].sum() / 3600
+    return (
+        f"{profile}: {len(artefacts)} artefacts made {days.min()} to {days.max()} "
+        f"in {hours:.1f} core hours on {artefacts['processor'].iloc[0]}"
+    )
+
+
 def stamp(**extra):
     """The last cell of a chapter: display the passport and record what the run depended on."""
     from IPython.display import HTML

@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import chapters, exercises, publish
+from . import chapters, exercises, plain
 from .exercises import Exercise
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _EPOCH = (2020, 1, 1, 0, 0, 0)  # equal contents make equal zips
 
 def first_cell() -> str:
     """What loads the library, or says in one line how to get it."""
-    url = publish.repository()
+    url = plain.repository()
     clone = f"git clone {url} scaling-laws-book && cd scaling-laws-book && " if url else ""
     get = f"{clone}make kernel" if url else "run `make kernel` in its folder"
     return (
@@ -52,7 +52,7 @@ def check_cell(exercise: Exercise) -> str:
 def _plain(text: str) -> str:
     """MyST as Markdown that any Jupyter shows."""
     text = re.sub(r"^(`{3,})\{admonition\} Rubric\n.*?^\1$\n?", "", text, flags=re.S | re.M)
-    return publish.plain_markdown(text, {}).strip("\n")
+    return plain.plain_markdown(text, {}).strip("\n")
 
 
 def _equations(chapter: str) -> dict[str, str]:

@@ -31,6 +31,7 @@ from .chapters import (
     source,
     source_path,
 )
+from .plain import plain, repository
 
 if TYPE_CHECKING:
     import nbformat
@@ -60,14 +61,14 @@ def page(name: str, profile: str) -> nbformat.NotebookNode:
     for index, cell in enumerate(notebook.cells):
         cell["id"] = f"{short}-{index}"[-64:]
         if cell.cell_type != "code":
-            cell.source = _with_numbers(cell.source, name, profile)
+            cell.source = with_numbers(cell.source, name, profile)
             continue
         cell.outputs, cell.execution_count = outputs[code].outputs, code + 1
         code += 1
     _leave_out_bookkeeping(notebook)
     _fold_checks(notebook)
     shown = _fold_boxes(notebook)
-    head = [("head", _strip(notebook, read_records(folder, "claims"), shown))]
+    head = [("head", _strip(name, notebook, read_records(folder, "claims"), shown))]
     missing = sorted({d["name"] for d in read_records(folder, "datasets") if not d["available"]})
     if missing:
         note = f":::{{admonition}} Computed without some of its data\n:class: stored-note\n{missing_data(missing)}\n:::"
@@ -105,19 +106,28 @@ def _rooms(notebook: nbformat.NotebookNode) -> list[str]:
 _GLUED = re.compile(r"\{glue:text\}`([^`#]+)(?:#([^`]+))?`")
 
 
-def _with_numbers(text: str, name: str, profile: str) -> str:
-    """Prose with numbers of other pages put in as links, and those from stored results marked."""
-    kept = _kept(name, profile)
+def with_numbers(text: str, name: str, profile: str) -> str:
+    """Prose with numbers of other pages put in as links, and those from stored results marked.
+
+    name: the page that the text is from, as CHAPTER/PAGE, or a page of prose, which has no numbers of its own.
+    `reading-minutes` stands for a page's. Raises BuildError for a number or a page that is not there.
+    """
+    kept = _kept(name, profile) if name in names() else set()
 
     def number(match):
-        if match[2] is None:
-            return f"[{match[0]}]{{.stored}}" if match[1] in kept else match[0]
-        glued = _glued(match[1], profile)
-        if match[2] not in glued:
-            raise BuildError(f"notebooks/{name}.md: the page {match[1]!r} glues no {match[2]!r}")
-        value = re.sub(r"([\\`*_$\[\]<>~])", r"\\\1", glued[match[2]])
-        mark = " .stored" if match[2] in _kept(match[1], profile) else ""
-        return f"[**{value}**](/book/chapters/{match[1]}.ipynb){{.elsewhere{mark}}}"
+        page, what = match[1], match[2]
+        if what is None:
+            return f"[{match[0]}]{{.stored}}" if page in kept else match[0]
+        if page not in names():
+            raise BuildError(f"{name}: there is no page {page!r}")
+        if what == "reading-minutes":
+            return f"{reading(source(page))['minutes']}"
+        numbers = glued(page, profile)
+        if what not in numbers:
+            raise BuildError(f"{name}: the page {page!r} glues no {what!r}")
+        value = re.sub(r"([\\`*_$\[\]<>~])", r"\\\1", numbers[what])
+        mark = " .stored" if what in _kept(page, profile) else ""
+        return f"[**{value}**](/book/chapters/{page}.ipynb){{.elsewhere{mark}}}"
 
     return _GLUED.sub(number, text)
 
@@ -127,7 +137,8 @@ def _kept(name: str, profile: str) -> set[str]:
     return {n.replace("_", "-") for r in records for n in r["glue"]}
 
 
-def _glued(name: str, profile: str) -> dict[str, str]:
+def glued(name: str, profile: str) -> dict[str, str]:
+    """The numbers that a page named, by name with hyphens, as texts."""
     records = read_records(executed_folder(name, profile), "glue")
     return {k.replace("_", "-"): v for r in records for k, v in r.items()}
 
@@ -209,20 +220,26 @@ def reading(notebook: nbformat.NotebookNode) -> dict[str, int]:
     return {"words": count, "figures": figures, "minutes": round(count / WORDS_A_MINUTE + figures / 2 + 0.5)}
 
 
-def _strip(notebook: nbformat.NotebookNode, records: list[dict], shown: set[str]) -> str:
-    """The head of a page: its length, and its verdicts; those without a box of their own in full."""
+def _strip(name: str, notebook: nbformat.NotebookNode, records: list[dict], shown: set[str]) -> str:
+    """The head of a page: its length, where to run it, and its verdicts; those without a box of their own in full."""
     size = reading(notebook)
     figures = f", {size['figures']} figure{'s' * (size['figures'] != 1)}" if size["figures"] else ""
     length = f"{size['minutes']} minutes · {size['words']:,} words{figures}"
+    run = f"{{download}}`notebook <download/{name.split('/')[-1]}.ipynb>`"
+    if base := repository():
+        path = base.split("github.com/")[-1]
+        run += f" · [source]({base}/blob/main/notebooks/{name}.md)"
+        run += f" · [run on Colab](https://colab.research.google.com/github/{path}/blob/notebooks/{name}.ipynb)"
+    strip = f":::{{container}} page-head\n{length} · {run}\n:::"
     if not records:
-        return f'<p class="page-head">{length}</p>'
+        return strip
     count = {v: sum(r["verdict"] == v for r in records) for v in claims.VERDICTS}
     counts = " · ".join(
         f'<span class="verdict-{v.split()[0]}">{n}\u00a0{v}</span>' for v, n in count.items() if n
     )
     items = "".join(f"<li>{_item(r, shown)}</li>" for r in records)
     return (
-        f'<p class="page-head">{length}</p>\n'
+        f"{strip}\n\n"
         f'<details class="page-verdicts" id="verdicts"><summary>Verdicts: {counts}</summary><ul>{items}</ul></details>'
     )
 
@@ -241,8 +258,11 @@ def place(name: str, profile: str) -> None:
     import nbformat
 
     target = (root() / "book" / "chapters" / f"{name}.ipynb").parent
-    (target / "figures").mkdir(parents=True, exist_ok=True)
-    text = nbformat.writes(page(name, profile))
+    for folder in ("figures", "download"):
+        (target / folder).mkdir(parents=True, exist_ok=True)
+    notebook = page(name, profile)
+    text = nbformat.writes(notebook)
+    nbformat.write(plain(notebook, glued(name, profile)), target / "download" / f"{name.split('/')[-1]}.ipynb")
     destination = target / f"{name.split('/')[-1]}.ipynb"
     temporary = destination.with_suffix(".ipynb.part")
     temporary.write_text(text, encoding="utf-8")

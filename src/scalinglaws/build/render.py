@@ -16,7 +16,7 @@ from ..paths import root
 from ..store import exchange, write_whole
 from . import chapters, reference
 from .chapters import BuildError
-from .publish import repository
+from .plain import repository
 
 
 def site():

@@ -9,12 +9,13 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from ..numbers import scientific, span
+from ..provenance import made
 from . import pipeline, writing
 from .plan import ModelPlan, Plan
 from .readout import Ladder, ladder
 from .study import test_tasks
 from .tasks import Mix
-from .wording import span
 
 HELD_OUT = "held out"
 """The split that stands beside the evaluation mix."""
@@ -74,12 +75,7 @@ class Evidence:
 
     def about(self, profile: str) -> str:
         """A line that says of what the study consists and when it was made."""
-        artefacts, made = self.provenance, self.provenance["date"].str[:10]
-        hours = artefacts["seconds"].sum() / 3600
-        return (
-            f"{profile}: {len(artefacts)} artefacts made {made.min()} to {made.max()} "
-            f"in {hours:.1f} core hours on {artefacts['processor'].iloc[0]}"
-        )
+        return made(profile, self.provenance)
 
 
 def load(profile: str) -> Evidence:
@@ -110,7 +106,7 @@ def model_table(found: Evidence, plan: Plan) -> pd.DataFrame:
         model, own = plan.models[name], of.pass_1[of.names == name]
         each = (whole.c / whole.n)[whole.names == name].mean(0)
         row = {"model": name, "N": f"{model.size.N:,}", "examples": f"{model.examples:,}"}
-        row["FLOPs"] = f"{training_flops(model, tokens):.1e}"
+        row["FLOPs"] = scientific(training_flops(model, tokens))
         row["pass@1"] = f"{of.by_model(of.pass_1)[name]:.3f}"
         row["seeds"] = span((min(own), max(own)), 3)
         rows.append(row | {part: f"{each[split == part].mean():.3f}" for part in dict.fromkeys(split)})

@@ -6,7 +6,7 @@ the answer is right, between 0 and 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ import pandas as pd
 
 from . import policy
 from .readout import Sampled, by_bin, sampled, searched
+from .select import seed_draws, seed_means
 
 BUDGETS = (1, 4, 16, 64, 256)
 SEARCHES = ("weighted", "beam", "beam_sqrt", "lookahead_1", "lookahead_3")
@@ -146,6 +147,33 @@ def beam_gains(tables: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
             about | {"N": N, "gain": g, "error": error} for N, g in zip(budgets, each.mean(1), strict=True)
         ]
     return pd.DataFrame(rows)
+
+
+def exchange(
+    found: Ensemble,
+    policy: np.ndarray,
+    large: np.ndarray,
+    groups: Mapping[str, Iterable[int]],
+    resamples: int,
+    seed: int,
+) -> dict[str, dict]:
+    """What a trade between search and size is computed from, by group of difficulty bins.
+
+    policy: accuracy [seeds, budgets, problems] of the small model; large: [seeds, problems] of the large one.
+    small: group → accuracy a budget; large: group → accuracy; gaps: group → resamples [draws, budgets] of the
+    difference, seeds and problems drawn anew (`seed_draws`), the same for every budget.
+    """
+    once = np.ones((1, len(found.seeds))), np.ones((1, found.problems))
+    mean = lambda each, group: float(seed_means(found.within(each, group), *once)[0])
+    steps = range(policy.shape[1])
+    small = {g: [mean(policy[:, k], bins) for k in steps] for g, bins in groups.items()}
+    gaps = {
+        g: np.column_stack(
+            [seed_draws(found.within(policy[:, k] - large, bins), resamples, seed) for k in steps]
+        )
+        for g, bins in groups.items()
+    }
+    return {"small": small, "large": {g: mean(large, bins) for g, bins in groups.items()}, "gaps": gaps}
 
 
 def search_costs(found: Ensemble, N: int) -> pd.DataFrame:

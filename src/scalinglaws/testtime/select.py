@@ -141,14 +141,20 @@ def seed_means(values: np.ndarray, of_seeds: np.ndarray, of_problems: np.ndarray
         return (weight * each).sum(1) / weight.sum(1)
 
 
+def seed_draws(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Resampled means [resamples] of values [seeds, problems], as `seed_bootstrap` draws them."""
+    values, rng = np.atleast_2d(np.asarray(values, float)), np.random.default_rng(seed)
+    S, n = values.shape
+    of_seeds = rng.multinomial(S, np.full(S, 1 / S), resamples)
+    return seed_means(values, of_seeds, rng.multinomial(n, np.full(n, 1 / n), resamples))
+
+
 def seed_bootstrap(values: np.ndarray, resamples: int, seed: int) -> tuple[float, tuple[float, float]]:
     """Mean (`seed_means`) and 95 % interval of values [seeds, problems]: seeds are resampled, then problems, the same for all seeds.
 
     With one seed only problems are resampled, and the interval says nothing about training anew.
     """
-    values, rng = np.atleast_2d(np.asarray(values, float)), np.random.default_rng(seed)
-    S, n = values.shape
-    of_seeds = rng.multinomial(S, np.full(S, 1 / S), resamples)
-    drawn = seed_means(values, of_seeds, rng.multinomial(n, np.full(n, 1 / n), resamples))
+    values = np.atleast_2d(np.asarray(values, float))
+    drawn, (S, n) = seed_draws(values, resamples, seed), values.shape
     low, high = np.nanquantile(drawn, [0.025, 0.975])
     return float(seed_means(values, np.ones((1, S)), np.ones((1, n)))[0]), (float(low), float(high))
