@@ -525,8 +525,27 @@ def test_every_glued_number_is_used_and_every_number_used_is_glued():
             for node in ast.walk(ast.parse(code)):
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "glue":
                     glued |= {f"{name}#{k.arg.replace('_', '-')}" for k in node.keywords}
+    for page in (root() / "book").glob("*.md"):  # pages of prose name the page that computed a number
+        named = re.findall(r"\{glue:text\}`([^`]+)`", page.read_text(encoding="utf-8"))
+        assert all("#" in key for key in named), page.name
+        used |= {key for key in named if not key.endswith("#reading-minutes")}
     assert used
     assert glued == used
+
+
+def test_a_page_of_prose_takes_numbers_from_chapters(monkeypatch):
+    monkeypatch.setattr(pages, "names", lambda: ["a/b"])
+    monkeypatch.setattr(pages, "glued", lambda page, profile: {"size": "4 B_5"})
+    monkeypatch.setattr(pages, "_kept", lambda page, profile: {"size"})
+    monkeypatch.setattr(pages, "source", lambda page: "notebook")
+    monkeypatch.setattr(pages, "reading", lambda notebook: {"minutes": 12})
+    put = lambda text: pages.with_numbers(text, "book/index", "cpu")
+    assert put("x {glue:text}`a/b#size` y") == "x [**4 B\\_5**](/book/chapters/a/b.ipynb){.elsewhere .stored} y"
+    assert put("{glue:text}`a/b#reading-minutes`") == "12"
+    with pytest.raises(chapters.BuildError, match="book/index: the page 'a/b' glues no 'sise'"):
+        put("{glue:text}`a/b#sise`")
+    with pytest.raises(chapters.BuildError, match="book/index: there is no page 'a/c'"):
+        put("{glue:text}`a/c#size`")
 
 
 def test_one_build_at_a_time_and_the_second_says_who_holds_it(tmp_path, monkeypatch):

@@ -214,10 +214,12 @@ ROOMS = [
     "resampling",
     "claims",
     "scorecard",
+    "lineage",
     "figures",
     "plots",
     "stored",
     "notebook",
+    "calculators",
     "build",
     "commands",
 ]

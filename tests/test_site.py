@@ -7,6 +7,7 @@ names. Needs Chromium.
 from __future__ import annotations
 
 import functools
+import gzip
 import http.server
 import os
 import re
@@ -28,7 +29,9 @@ PAGES = ["book/index.html", "book/chapters/kaplan/lecture.html", "book/chapters/
          "book/chapters/test_time_compute/lecture.html", "book/chapters/resampling/lecture.html",
          "book/chapters/kaplan/batches.html", "book/chapters/kaplan/consistency.html", "book/chapters/chinchilla/approach3.html",
          "book/chapters/chinchilla/own_runs.html", "book/chapters/test_time_compute/search.html", "book/chapters/resampling/coverage.html",
-         "book/chapters/chinchilla/kaplan.html", "book/scorecard.html", "book/fit.html", "book/reproduce.html",
+         "book/chapters/chinchilla/kaplan.html", "book/chapters/chinchilla/bought.html", "book/chapters/chinchilla/approach2.html",
+         "book/chapters/test_time_compute/trade.html", "book/chapters/kaplan/roles.html", "book/training.html", "book/seminar.html",
+         "book/questions.html", "book/scorecard.html", "book/fit.html", "book/reproduce.html",
          "book/notation.html", "book/glossary.html", "book/bibliography.html", "book/architecture.html", "book/api/laws.html", "book/api/resampling.html"]  # fmt: skip
 
 
@@ -133,7 +136,8 @@ def test_every_figure_has_both_variants_and_alternative_text(site):
     text = "".join(p.read_text(encoding="utf-8") for p in pages)
     figures = re.findall(r"<figure.*?</figure>", text, flags=re.S)
     drawn = [f for f in figures if ".light.svg" in f]
-    assert len(figures) == 20
+    sources = (root() / "notebooks" / "chinchilla").glob("*.md")
+    assert len(figures) == sum(p.read_text(encoding="utf-8").count("figures.show(") for p in sources)
     for f in drawn:
         alts = re.findall(r'<img alt="([^"]+)"', f)
         assert len(alts) == 2
@@ -297,6 +301,48 @@ def test_no_page_shows_more_than_three_verdicts_in_a_row(site):
         assert all(len(run) <= 3 for run in runs), path
         walls += body.count("more-verdicts")
     assert walls > 5  # what was folded says so
+
+
+LECTURES = [name for name in PAGES if name.endswith("/lecture.html")]
+
+
+@pytest.mark.parametrize("name", LECTURES)
+def test_a_lecture_weighs_little(browser, server, name):
+    """All that a first visit fetches, compressed as servers do: at most 1.5 MB. Other figures' mode is not fetched."""
+    page, sizes = browser.new_page(color_scheme="light"), {}
+
+    def weigh(response):
+        body = response.body()
+        packed = body if response.url.endswith((".woff", ".woff2", ".png")) else gzip.compress(body, 6)
+        sizes[response.url] = len(packed)
+
+    page.on("response", weigh)
+    page.goto(f"{server}/{name}", wait_until="networkidle")
+    assert sum(sizes.values()) < 1.5e6, sorted(sizes.items(), key=lambda pair: -pair[1])[:5]
+    assert any(".light.svg" in url for url in sizes)
+    assert not any(".dark.svg" in url for url in sizes)
+    page.close()
+
+
+@pytest.mark.parametrize("name", LECTURES)
+def test_on_paper_no_figure_is_cut(browser, server, name):
+    """A4 with margins of 15 mm: 180 by 267 mm, at 96 pixels an inch."""
+    page, _ = open_page(browser, server, name, viewport={"width": 680, "height": 1009})
+    page.emulate_media(media="print")
+    boxes = page.locator("figure img:visible, .calculator svg:visible, .book-table table:visible").evaluate_all(
+        "all => all.map((e) => { const b = e.getBoundingClientRect(); return [e.tagName, b.left, b.right, b.height]; })"
+    )
+    assert sum(tag == "IMG" for tag, *_ in boxes) >= 4
+    assert [b for b in boxes if b[1] < 0 or b[2] > 681] == []
+    assert [b for b in boxes if b[0] != "TABLE" and b[3] > 1009] == []
+    page.close()
+
+
+def test_no_number_is_written_as_a_computer_writes_it(site):
+    for page in (site / "book" / "chapters").rglob("*.html"):
+        text = re.sub(r"<(pre|script|code)\b.*?</\1>", " ", page.read_text(encoding="utf-8"), flags=re.S)
+        text = re.sub(r"<[^>]+>", "\n", text.split("<article", 1)[-1])
+        assert re.findall(r"^.*\b\d+(?:\.\d+)?e[+-]?\d{2}\b.*$", text, re.M) == [], page.name
 
 
 def test_solutions_are_folded_and_open(browser, server):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -52,6 +53,7 @@ class DarkFigures(SphinxTransform):
             dark = image.deepcopy()
             dark["uri"] = image["uri"].removesuffix(".light.svg") + ".dark.svg"
             dark["ids"], dark["names"] = [], []
+            dark["loading"] = "lazy"  # what is not shown is not fetched
             for twin, css in ((image, "book-light"), (dark, "book-dark")):
                 twin["classes"] = [*twin.get("classes", []), css, "dark-light"]
             image.parent.insert(image.parent.index(image) + 1, dark)
@@ -268,9 +270,20 @@ def page_context(app, pagename, templatename, context, doctree):
 
 
 def tidy(app, exception):
-    """Remove the templates that the themes copy among their static files."""
-    for template in (Path(app.outdir) / "_static").glob("*webpack-macros.html"):
+    """Remove the templates that the themes copy among their static files, and a script of 1.5 MB.
+
+    The theme's style sheet has every icon as a font; the script would draw them a second time.
+    """
+    out = Path(app.outdir)
+    for template in (out / "_static").glob("*webpack-macros.html"):
         template.unlink()
+    if exception:
+        return
+    for script in (out / "_static" / "scripts").glob("fontawesome.js*"):
+        script.unlink()
+    for page in out.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(re.sub(r'<script defer src="[^"]*fontawesome\.js[^"]*"></script>\s*', "", text), encoding="utf-8")
 
 
 def setup(app):

@@ -224,7 +224,7 @@ window.scalinglaws = calculators;
         const found = calculators.vertex(law, C, width.read(), centre.read(), data.points), { best } = found;
         const lossAt = (n) => law.E + law.A * n ** -law.alpha + law.B * (C / (6 * n)) ** -law.beta;
         const N = across(found.N[0], found.N[found.N.length - 1], 60), miss = found.vertex / best.N - 1;
-        tabulate(table, ["", "parameters", "loss there (nats a token)"], [
+        tabulate(table, ["where", "parameters", "loss there (nats a token)"], [
           ["true optimum", size(best.N), best.loss.toFixed(4)],
           ["vertex of the parabola", `${size(found.vertex)} (${signed(100 * miss, 1)} %)`, Number.isFinite(found.vertex) ? lossAt(found.vertex).toFixed(4) : "—"],
         ]);
@@ -248,7 +248,7 @@ window.scalinglaws = calculators;
         const counts = data.models[which.read()].tests[tests.read()];
         const at = (k) => calculators.outcome(counts, k, penalty.read(), precision.read()), here = at(K.read());
         const lines = budgets.map((k) => [k, at(k)]), best = lines.reduce((a, b) => (b[1].reward > a[1].reward ? b : a));
-        tabulate(table, ["", `K = ${K.read()}`], [
+        tabulate(table, ["quantity", `K = ${K.read()}`], [
           ["a right program was written (pass@K)", here.coverage.toFixed(3)],
           ["something passes and is submitted", here.submitted.toFixed(3)],
           ["the submission is right", here.right.toFixed(3)],

@@ -14,7 +14,7 @@ from functools import cache
 
 import yaml
 
-from .numbers import show
+from .numbers import scientific, show
 from .paths import data_file, record, root
 
 REPRODUCED = "reproduced"
@@ -117,9 +117,9 @@ class Claim:
         kind = next(k for k in RULES if k in self.tolerance)
         bound = self.tolerance[kind]
         return {
-            "abs": f"± {bound}",
+            "abs": f"± {show(float(bound))}" if kind == "abs" else "",
             "rel": f"± {100 * bound:g} %" if kind == "rel" else "",
-            "range": f"the whole interval within {bound}",
+            "range": f"the whole interval within {' to '.join(show(float(b)) for b in bound)}" if kind == "range" else "",
             "holds": "must hold",
             "direction": f"the whole interval {'above' if bound == 'positive' else 'below'} zero",
         }[kind]
@@ -189,9 +189,9 @@ def gap(claim: Claim) -> str:
         return (
             text
             if claim.paper_flops is None
-            else f"nothing trained here (the paper: {claim.paper_flops:.3g} FLOP)"
+            else f"nothing trained here (the paper: {scientific(claim.paper_flops)} FLOP)"
         )
-    return f"{text} ({claim.paper_flops:.3g} against {claim.our_flops:.3g} FLOP)"
+    return f"{text} ({scientific(claim.paper_flops)} against {scientific(claim.our_flops)} FLOP)"
 
 
 def gap_text(decades: float | None) -> str:

@@ -24,6 +24,7 @@ CHECKS = {
         "tests",
         "data/claims",
     ],
+    "British spelling": ["-m", "scalinglaws.commands.spelling"],
     "workflow schema": [
         "-m",
         "check_jsonschema",
