@@ -1,5 +1,5 @@
 # Every action, one line each. The work itself is in src/scalinglaws.
-# PROFILE=smoke|cpu|gpu   PYTHON=… to use an environment of your own   DATASET=… for `make data`   STUDY=… for `make sweep`
+# PROFILE=smoke|cpu|gpu   PYTHON=… to use an environment of your own   DATASET=… for `make data`   STUDY=… for `make sweep`   CHAPTER=… for `make assignments`
 PROFILE ?= cpu
 COVERAGE ?= 90
 ifeq ($(origin PYTHON), undefined)
@@ -12,10 +12,10 @@ endif
 export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 export JUPYTER_PREFER_ENV_PATH := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup book freeze test test-gpu lint serve data study sweep kernel clean lock bench
+.PHONY: help setup book freeze test test-gpu lint assignments serve data study sweep kernel clean lock bench
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 setup: $(READY) ## install the locked environment into .venv (done by the other targets when needed)
 book: $(READY) ## execute what changed, check the claims, render the site (PROFILE=smoke|cpu|gpu)
 	@$(PY) -m scalinglaws book --profile $(PROFILE)
@@ -27,6 +27,8 @@ test-gpu: $(READY) ## test and time the engine on a GPU (fails where there is no
 	@$(PY) -m pytest tests/gpu -s
 lint: $(READY) ## check code, notebooks, spelling and the workflow
 	@$(PY) -m scalinglaws lint
+assignments: $(READY) ## write the exercises as zips for students and instructors (CHAPTER=name; all without) to _build/assignments
+	@$(PY) -m scalinglaws assignments $(CHAPTER)
 serve: $(READY) ## serve the site on http://localhost:8000
 	@$(PY) -m http.server 8000 --bind 127.0.0.1 --directory _build/html
 data: $(READY) ## fetch every dataset, or DATASET=name

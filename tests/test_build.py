@@ -498,13 +498,14 @@ def test_a_lecture_can_be_read_in_an_hour_and_a_workshop_page_in_a_quarter():
         ), name
 
 
-def test_reading_counts_prose_and_boxes_and_neither_code_nor_solutions():
+def test_reading_counts_prose_and_boxes_and_neither_code_nor_hints_nor_solutions():
     import nbformat.v4 as v4
 
     text = "# Two words\n\n```{admonition} A box\n:class: paper\nFive more words $x^2$ here.\n```\n\n$$\na + b + c\n$$ (eq-a)\n"
+    hint = "```{admonition} Hint\n:class: dropdown hint\nnor is this, however long\n```"
     solution = "````{solution-start} ex\n````\nnot counted at all\n````{solution-end}\n````"
     code = v4.new_code_cell('figures.show("a", plot)\nx = "not counted"')
-    found = pages.reading(v4.new_notebook(cells=[v4.new_markdown_cell(t) for t in (text, solution)] + [code]))
+    found = pages.reading(v4.new_notebook(cells=[v4.new_markdown_cell(t) for t in (text, hint, solution)] + [code]))
     assert found["figures"] == 1
     assert 7 <= found["words"] <= 11
     assert found["minutes"] == 1

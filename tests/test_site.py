@@ -357,6 +357,33 @@ def test_solutions_are_folded_and_open(browser, server):
     page.close()
 
 
+def test_exercises_show_level_and_points_and_hold_no_hidden_check(site):
+    from scalinglaws.build import exercises
+
+    for chapter in ("chinchilla", "kaplan"):
+        for one in exercises.of_chapter(chapter):
+            path = site / "book/chapters" / f"{one.page}.html"
+            text = path.read_text(encoding="utf-8")
+            points = f"{one.points} point{'s' * (one.points != 1)}"
+            assert f"({one.title} · {one.level} · {points})" in text
+            assert not one.checks or "Check your answer" in text
+            messages = re.findall(r'"([^"]{20,})"', one.hidden)
+            assert not any(message in text for message in messages), one.label
+
+
+def test_hints_and_checks_are_folded(browser, server):
+    page, _ = open_page(browser, server, "book/chapters/chinchilla/lecture.html")
+    hints = page.locator("div.hint > p:not(.admonition-title)")
+    assert hints.count() >= 3
+    assert not any(hints.nth(k).is_visible() for k in range(hints.count()))
+    checks = page.locator("details:has-text('Check your answer') pre")
+    assert checks.count() >= 2
+    assert not checks.first.is_visible()
+    page.get_by_text("Check your answer", exact=True).first.click()
+    assert checks.first.is_visible()
+    page.close()
+
+
 PLAIN_PAGE = """# A plain page
 
 Text with a [link](https://example.org), {cite}`a2000`, $x^2$, `code`, {eq}`eq-a` and {numref}`fig-a`.

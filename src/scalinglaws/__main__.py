@@ -14,6 +14,7 @@ if sys.argv[1:2] == ["fit"]:
 from .commands import (
     Parser,
     UserError,
+    assignments,
     book,
     data,
     fit,
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="scalinglaws", description="Scaling laws: fit your own runs, fetch data, build the book."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (fit, data, study, sweep, testtime, resample, book, lint, lock, hardware):
+    for module in (fit, data, study, sweep, testtime, resample, book, assignments, lint, lock, hardware):
         module.register(commands)
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show α gets a question mark, not a crash
         if hasattr(stream, "reconfigure"):

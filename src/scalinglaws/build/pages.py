@@ -57,16 +57,16 @@ def page(name: str, profile: str) -> nbformat.NotebookNode:
     outputs = code_cells(nbformat.read(folder / "notebook.ipynb", as_version=4))
     values = chosen(name, profile, notebook)
     short, code = name.replace("_", "-").replace("/", "-"), 0
+    with_values(notebook, values)
     for index, cell in enumerate(notebook.cells):
         cell["id"] = f"{short}-{index}"[-64:]
         if cell.cell_type != "code":
             cell.source = with_numbers(cell.source, name, profile)
             continue
         cell.outputs, cell.execution_count = outputs[code].outputs, code + 1
-        if "parameters" in cell.metadata.get("tags", []) and values:
-            cell.source = "\n".join(_with_value(line, values) for line in cell.source.splitlines())
         code += 1
     _leave_out_bookkeeping(notebook)
+    _fold_checks(notebook)
     shown = _fold_boxes(notebook)
     head = [("head", _strip(name, notebook, read_records(folder, "claims"), shown))]
     missing = sorted({d["name"] for d in read_records(folder, "datasets") if not d["available"]})
@@ -143,6 +143,13 @@ def glued(name: str, profile: str) -> dict[str, str]:
     return {k.replace("_", "-"): v for r in records for k, v in r.items()}
 
 
+def with_values(notebook: nbformat.NotebookNode, values: dict) -> None:
+    """Write a profile's values into the cell of parameters."""
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.source = "\n".join(_with_value(line, values) for line in cell.source.splitlines())
+
+
 def _with_value(line: str, values: dict) -> str:
     """A line of the parameters cell with the value that the profile gave it."""
     name = line.split("=")[0].strip()
@@ -158,6 +165,18 @@ def _leave_out_bookkeeping(notebook: nbformat.NotebookNode) -> None:
         tags = cell.metadata.get("tags", [])
         if "hide-input" in tags and all("scrapbook" in o.get("metadata", {}) for o in cell.outputs):
             cell.metadata["tags"] = ["remove-cell" if tag == "hide-input" else tag for tag in tags]
+
+
+def _fold_checks(notebook: nbformat.NotebookNode) -> None:
+    """Checks of exercises are folded under a line that says so; hidden ones are not in what readers download."""
+    notebook.cells = [c for c in notebook.cells if "hidden-check" not in c.metadata.get("tags", [])]
+    for cell in notebook.cells:
+        if "check" in cell.metadata.get("tags", []):
+            cell.metadata["tags"] = ["check", "hide-input"]
+            cell.metadata["mystnb"] = {
+                "code_prompt_show": "Check your answer",
+                "code_prompt_hide": "Check your answer",
+            }
 
 
 def _fold_boxes(notebook: nbformat.NotebookNode) -> set[str]:
@@ -186,12 +205,13 @@ def _fold_boxes(notebook: nbformat.NotebookNode) -> set[str]:
 
 
 def reading(notebook: nbformat.NotebookNode) -> dict[str, int]:
-    """Words of prose (boxes in, code and solutions out), figures shown, and the minutes they take.
+    """Words of prose (boxes in; code, hints and solutions out), figures shown, and the minutes they take.
 
     200 words a minute, half a minute a figure.
     """
     text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
     text = re.sub(r"`{3,}\{solution-start\}.*?`{3,}\{solution-end\}\n`{3,}", "", text, flags=re.S)
+    text = re.sub(r"^(`{3,})\{admonition\} Hint\n.*?^\1$", "", text, flags=re.S | re.M)
     text = re.sub(r"\$\$.*?\$\$", " x ", text, flags=re.S)
     text = re.sub(r"^(`{3,}|:{3,}|:\w+:|\(\S+\)=).*$|\{[a-z:]+\}", "", text, flags=re.M)
     count = len(re.findall(r"[^\W_][^\s]*", text))
