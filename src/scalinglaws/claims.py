@@ -185,12 +185,10 @@ class Result:
 def gap(claim: Claim) -> str:
     """The compute between the paper's largest run and ours, in words."""
     text = gap_text(claim.decades)
-    if claim.decades is None:
-        return (
-            text
-            if claim.paper_flops is None
-            else f"nothing trained here (the paper: {scientific(claim.paper_flops)} FLOP)"
-        )
+    if claim.paper_flops is None:
+        return text
+    if claim.our_flops is None:
+        return f"nothing trained here (the paper: {scientific(claim.paper_flops)} FLOP)"
     return f"{text} ({scientific(claim.paper_flops)} against {scientific(claim.our_flops)} FLOP)"
 
 

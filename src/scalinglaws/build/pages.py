@@ -112,19 +112,20 @@ def with_numbers(text: str, name: str, profile: str) -> str:
     name: the page that the text is from, as CHAPTER/PAGE, or a page of prose, which has no numbers of its own.
     `reading-minutes` stands for a page's. Raises BuildError for a number or a page that is not there.
     """
-    kept = _kept(name, profile) if name in names() else set()
+    own = name in names()
+    kept, where = (_kept(name, profile), f"notebooks/{name}.md") if own else (set(), f"{name}.md")
 
     def number(match):
         page, what = match[1], match[2]
         if what is None:
             return f"[{match[0]}]{{.stored}}" if page in kept else match[0]
         if page not in names():
-            raise BuildError(f"{name}: there is no page {page!r}")
+            raise BuildError(f"{where}: there is no page {page!r}")
         if what == "reading-minutes":
             return f"{reading(source(page))['minutes']}"
         numbers = glued(page, profile)
         if what not in numbers:
-            raise BuildError(f"{name}: the page {page!r} glues no {what!r}")
+            raise BuildError(f"{where}: the page {page!r} glues no {what!r}")
         value = re.sub(r"([\\`*_$\[\]<>~])", r"\\\1", numbers[what])
         mark = " .stored" if what in _kept(page, profile) else ""
         return f"[**{value}**](/book/chapters/{page}.ipynb){{.elsewhere{mark}}}"
