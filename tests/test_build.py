@@ -542,9 +542,9 @@ def test_a_page_of_prose_takes_numbers_from_chapters(monkeypatch):
     put = lambda text: pages.with_numbers(text, "book/index", "cpu")
     assert put("x {glue:text}`a/b#size` y") == "x [**4 B\\_5**](/book/chapters/a/b.ipynb){.elsewhere .stored} y"
     assert put("{glue:text}`a/b#reading-minutes`") == "12"
-    with pytest.raises(chapters.BuildError, match="book/index.md: the page 'a/b' glues no 'width'"):
+    with pytest.raises(chapters.BuildError, match=r"book/index\.md: the page 'a/b' glues no 'width'"):
         put("{glue:text}`a/b#width`")
-    with pytest.raises(chapters.BuildError, match="book/index.md: there is no page 'a/c'"):
+    with pytest.raises(chapters.BuildError, match=r"book/index\.md: there is no page 'a/c'"):
         put("{glue:text}`a/c#size`")
 
 
