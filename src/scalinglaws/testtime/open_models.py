@@ -1,7 +1,7 @@
 """Open language models behind the interface of `search.Engine`: the same search code, text for tokens.
 
-A step is what ends with a blank line. Solutions are text; answers are what stands in the last
-\\boxed{…}, compared with math-verify, and each problem numbers the distinct ones, the right one 0.
+A step is what ends with a blank line. Solutions are text; answers are read as the form says (`answers`) and
+compared with math-verify, and each problem numbers the distinct ones, the right one 0.
 """
 
 from __future__ import annotations
@@ -13,21 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import open_load
+from .answers import Form, Question, asked, distinct
 
 STEP = "\n\n"
-INSTRUCTION = (
-    "Solve the following problem step by step. Separate the steps by blank lines and put the "
-    "final answer in \\boxed{{}}.\n\n{problem}"
-)
-
-
-@dataclass(frozen=True)
-class Question:
-    """A problem of a data set: its text and the reference answer, as LaTeX."""
-
-    text: str
-    answer: str
-
 
 class Writer(Protocol):
     """A language model: continues each text until `stop` (None: its end) or `limit` tokens.
@@ -41,18 +29,9 @@ class Writer(Protocol):
         self, texts: Sequence[str], temperature: float, stop: str | None, limit: int
     ) -> list[tuple]: ...
 
-    def prompt(self, question: str) -> str:
-        """The text that asks the question, in the model's chat format."""
+    def prompt(self, form: Form, problem: str) -> str:
+        """The text that asks a problem, in the model's chat format (`answers.asked`)."""
 
-
-def asked(tokenizer, question: str) -> str:
-    """The text that asks the question, in the model's chat format if it has one."""
-    text = INSTRUCTION.format(problem=question)
-    if tokenizer.chat_template is None:
-        return text + STEP
-    return tokenizer.apply_chat_template(
-        [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
-    )
 
 
 class Transformers:
@@ -68,8 +47,8 @@ class Transformers:
         self.device, self.batch = self.model.device, batch
         torch.manual_seed(seed)
 
-    def prompt(self, question: str) -> str:
-        return asked(self.tokenizer, question)
+    def prompt(self, form: Form, problem: str) -> str:
+        return asked(self.tokenizer, form, problem)
 
     @property
     def parameters(self) -> int:
@@ -115,8 +94,8 @@ class VLLM:
         self.model = open_load.vllm(name, dtype, seed)
         self.tokenizer = open_load.tokenizer(name)
 
-    def prompt(self, question: str) -> str:
-        return asked(self.tokenizer, question)
+    def prompt(self, form: Form, problem: str) -> str:
+        return asked(self.tokenizer, form, problem)
 
     def write(self, texts, temperature, stop, limit):
         from vllm import SamplingParams
@@ -172,10 +151,11 @@ class OpenEngine:
         most=2048,
         longest_step=512,
         temperature=1.0,
+        form: Form = Form(),  # noqa: B008
     ):
         self.writer, self.verifier, self.questions = writer, verifier, list(questions)
-        self.most, self.longest_step, self.temperature = most, longest_step, temperature
-        self.prompts = [writer.prompt(q.text) for q in self.questions]
+        self.most, self.longest_step, self.temperature, self.form = most, longest_step, temperature, form
+        self.prompts = [writer.prompt(form, q.text) for q in self.questions]
         self.known: list[list[str]] = [[q.answer] for q in self.questions]
 
     def longest(self, problem: int) -> int:
@@ -220,15 +200,15 @@ class OpenEngine:
                     rows.finished[r] = True
 
     def number(self, problem: int, solution: str) -> int:
-        """Which of the problem's distinct answers the solution gives: 0 is the right one, −1 none."""
-        given = boxed(solution)
+        """Which of the problem's distinct answers the solution gives: 0 is the right one, −1 where none can be read."""
+        given = self.form.read(solution)
         if given is None:
             return -1
-        for i, known in enumerate(self.known[problem]):
-            if same_answer(known, given):
-                return i
-        self.known[problem].append(given)
-        return len(self.known[problem]) - 1
+        known = self.known[problem]
+        which = distinct(known, given)
+        if which == len(known):
+            known.append(given)
+        return which
 
     def score(self, rows: TextRows) -> np.ndarray:
         """log P of the last step of each row; one reading for equal texts."""
@@ -249,28 +229,3 @@ class OpenEngine:
 def split_steps(text: str) -> list[str]:
     """The steps of a solution, empty ones left out: a score never belongs to nothing."""
     return [s.strip() for s in text.split(STEP) if s.strip()]
-
-
-def boxed(text: str) -> str | None:
-    """What stands in the last \\boxed{…} with balanced braces; None without one."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth, begin = 0, start + len("\\boxed{")
-    for i in range(begin, len(text)):
-        if text[i] == "{":
-            depth += 1
-        elif text[i] == "}":
-            if depth == 0:
-                return text[begin:i].strip()
-            depth -= 1
-    return None
-
-
-def same_answer(gold: str, given: str) -> bool:
-    """Whether two LaTeX answers mean the same (math-verify); equal text always does."""
-    if gold.strip() == given.strip():
-        return True
-    from math_verify import parse, verify
-
-    return bool(verify(parse(f"\\boxed{{{gold}}}"), parse(f"\\boxed{{{given}}}")))

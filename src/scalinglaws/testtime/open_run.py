@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from .. import datasets
 from ..studies.artefacts import ArtefactStore
-from . import open_load, open_models
-from .open_models import OpenEngine, Question
+from . import answers, open_load
+from .answers import Form, Question, plain
+from .open_models import OpenEngine
 from .study import METHODS, outcome
 
-DATA = {"math500": "test500.jsonl"}
-"""Known data sets, by their file."""
+DATA = {"math500": ("test500.jsonl", "boxed"), "gsm8k": ("test.jsonl", "hashes")}
+"""Known data sets: their file, and how their answers are written unless told otherwise."""
+TEXTS = 3
+"""Solutions of a problem that are kept as they were written."""
 UNGUIDED = ("best_of",)
 """Methods that make sense without a verifier: answers are voted."""
 
@@ -26,11 +32,13 @@ class DataError(Exception):
 
 
 def questions(data: str, limit: int | None = None) -> list[Question]:
-    """The questions of "math500" (see `datasets`) or of a JSON-lines file with `problem` and `answer`.
+    """The questions of a data set of DATA (see `datasets`), or of a JSON-lines file with `problem` and `answer`.
+
+    A `solution` is kept, for worked examples. GSM8K's entries (`question`, an `answer` that ends in ####) are read too.
 
     Raises DataError with the line and the remedy, datasets.DataError.
     """
-    path = datasets.fetch(data)[DATA[data]] if data in DATA else Path(data)
+    path = datasets.fetch(data)[DATA[data][0]] if data in DATA else Path(data)
     if not path.is_file():
         raise DataError(f"--data {data}: no such file; known data sets are {', '.join(DATA)}")
     found = []
@@ -52,7 +60,10 @@ def questions(data: str, limit: int | None = None) -> list[Question]:
 
 
 def _question(entry: dict) -> Question:
-    texts = [entry["problem"], entry["answer"]]
+    if "problem" not in entry and "question" in entry:
+        work, _, answer = str(entry["answer"]).rpartition("####")
+        entry = {"problem": entry["question"], "answer": plain(answer.strip()), "solution": re.sub(r"<<.*?>>", "", work)}
+    texts = [entry["problem"], entry["answer"], entry.get("solution", "")]
     for text in texts:
         if not isinstance(text, str | int | float):
             raise TypeError(f"a text or a number, not {text!r:.40}")
@@ -60,10 +71,26 @@ def _question(entry: dict) -> Question:
     return Question(*map(str, texts))
 
 
-def check_room(model: str, prm: str | None, asked: list[Question], tokens: int) -> None:
+def form(data: str, asked: list[Question], answer: str | None, prompt: str | None, shots: int) -> tuple[Form, list[Question]]:
+    """How the questions are put, and those that are left when the last `shots` of them serve as worked examples.
+
+    answer, prompt: None for the data set's own way. Raises DataError for a way that is none, a prompt without a place
+    for the problem, or more examples than there are questions.
+    """
+    if shots and shots >= len(asked):
+        raise DataError(f"--shots {shots}: the {len(asked)} questions leave none to ask")
+    own = DATA[data][1] if data in DATA else "boxed"
+    try:
+        made = Form(answer or own, prompt or "", tuple(asked[len(asked) - shots :]))
+    except ValueError as error:
+        raise DataError(str(error)) from None
+    return made, asked[: len(asked) - shots]
+
+
+def check_room(model: str, prm: str | None, asked: list[Question], tokens: int, form: Form) -> None:
     """Raise open_load.ModelError where a question and `tokens` of solution are more than model or verifier can read."""
     for name in filter(None, (model, prm)):
-        spelt = lambda tokenizer: [open_models.asked(tokenizer, q.text) for q in asked]
+        spelt = lambda tokenizer: [answers.asked(tokenizer, form, q.text) for q in asked]
         open_load.check_room(name, spelt, tokens, "--tokens")
 
 
@@ -92,6 +119,14 @@ def price(parameters: float, verifier: float, problems: int, budget: int, tokens
     """
     written = float(problems) * budget * tokens
     return Price(written, 2 * (parameters + verifier) * written, 2 * (parameters + verifier))
+
+
+def rate(writer, text: str, sequences: int, tokens: int = 24) -> float:
+    """Tokens a second that a writer writes here, after a first call that warms it up; `sequences` at once, greedy, so that no chance is used up."""
+    writer.write([text] * sequences, 0.0, None, 2)
+    started = time.perf_counter()
+    written = sum(count for _, count, _ in writer.write([text] * sequences, 0.0, None, tokens))
+    return max(written, 1) / (time.perf_counter() - started)
 
 
 def run(
@@ -130,4 +165,6 @@ def _one(engine, about, method, budget, i) -> pd.DataFrame:
         "budget": budget,
         "problem": i,
     }
-    return pd.DataFrame([where | outcome(found, 0)])
+    unread = float(np.mean([a < 0 for a in found.answers])) if found.answers else 0.0
+    texts = [str(text) for text in dict.fromkeys(found.solutions)][:TEXTS]
+    return pd.DataFrame([where | outcome(found, 0) | {"unread": unread, "texts": texts}])
