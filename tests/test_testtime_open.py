@@ -56,7 +56,7 @@ class Script:
     def __init__(self, seed=0):
         self.rng, self.limits = np.random.default_rng(seed), []
 
-    def prompt(self, form, problem):
+    def pose(self, form, problem):
         return f"<{problem}>"
 
     def tokenizer(self, text, add_special_tokens=False):
@@ -194,7 +194,7 @@ def test_equal_texts_are_read_once():
 
 def test_a_real_model_continues_texts_and_counts_its_tokens(tiny):
     writer = open_models.Transformers(str(tiny), batch=2)
-    prompt = writer.prompt(Form(), "1 + 1?")
+    prompt = writer.pose(Form(), "1 + 1?")
     assert prompt.startswith("<user>Solve")
     assert prompt.endswith("<assistant>")
     one = writer.write([prompt, prompt + "longer", "x"], 0.0, None, 12)

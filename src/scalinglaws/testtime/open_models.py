@@ -29,7 +29,7 @@ class Writer(Protocol):
         self, texts: Sequence[str], temperature: float, stop: str | None, limit: int
     ) -> list[tuple]: ...
 
-    def prompt(self, form: Form, problem: str) -> str:
+    def pose(self, form: Form, problem: str) -> str:
         """The text that asks a problem, in the model's chat format (`answers.asked`)."""
 
 
@@ -47,7 +47,7 @@ class Transformers:
         self.device, self.batch = self.model.device, batch
         torch.manual_seed(seed)
 
-    def prompt(self, form: Form, problem: str) -> str:
+    def pose(self, form: Form, problem: str) -> str:
         return asked(self.tokenizer, form, problem)
 
     @property
@@ -94,7 +94,7 @@ class VLLM:
         self.model = open_load.vllm(name, dtype, seed)
         self.tokenizer = open_load.tokenizer(name)
 
-    def prompt(self, form: Form, problem: str) -> str:
+    def pose(self, form: Form, problem: str) -> str:
         return asked(self.tokenizer, form, problem)
 
     def write(self, texts, temperature, stop, limit):
@@ -155,7 +155,7 @@ class OpenEngine:
     ):
         self.writer, self.verifier, self.questions = writer, verifier, list(questions)
         self.most, self.longest_step, self.temperature, self.form = most, longest_step, temperature, form
-        self.prompts = [writer.prompt(form, q.text) for q in self.questions]
+        self.prompts = [writer.pose(form, q.text) for q in self.questions]
         self.known: list[list[str]] = [[q.answer] for q in self.questions]
 
     def longest(self, problem: int) -> int:
