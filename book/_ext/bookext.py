@@ -184,11 +184,12 @@ class PageFigure(SphinxDirective):
     def run(self):
         """A container with the linked image and the content below it."""
         page, _, id = self.arguments[0].partition("#")
-        folder = ROOT / "book" / "chapters" / page.split("/")[0] / "figures"
         uri, alt = "_static/not-run.svg", "Not drawn: data missing"
-        if (folder / f"{id}.json").is_file():
-            uri = f"chapters/{page.split('/')[0]}/figures/{id}.light.svg"
-            alt = json.loads((folder / f"{id}.json").read_text(encoding="utf-8"))["alt"]
+        placed = json.loads((ROOT / "book" / "chapters" / f"{page}.ipynb").read_text(encoding="utf-8"))
+        outputs = [o for cell in placed["cells"] for o in cell.get("outputs", [])]
+        about = [o.get("metadata", {}).get("scalinglaws", {}) for o in outputs]
+        if drawn := next((a for a in about if a.get("figure") == id), None):
+            uri, alt = f"chapters/{page.split('/')[0]}/figures/{id}.light.svg", drawn["alt"]
         link = nodes.reference("", "", nodes.image(uri=uri, alt=alt), refuri=f"chapters/{page}.html#fig-{id}")
         box = nodes.container("", nodes.paragraph("", "", link), classes=["page-figure"])
         self.state.nested_parse(self.content, self.content_offset, box)
