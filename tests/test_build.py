@@ -561,3 +561,29 @@ def test_one_build_at_a_time_and_the_second_says_who_holds_it(tmp_path, monkeypa
         assert "waiting for another build of this checkout (process " in waiting
         assert second.poll() is None
     assert second.communicate(timeout=60)[0] == "mine\n"
+
+
+def test_a_figure_on_a_page_of_prose_is_the_chapter_s_or_says_not_run(tmp_path, monkeypatch):
+    """Its alternative text is that of the page's output, which a stored figure has too."""
+    import importlib.util
+    from types import SimpleNamespace
+
+    spec = importlib.util.spec_from_file_location("bookext", root() / "book" / "_ext" / "bookext.py")
+    ext = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(ext)
+    monkeypatch.setattr(ext, "ROOT", tmp_path)
+    shown = {"metadata": {"scalinglaws": {"figure": "curve", "alt": "A curve."}}}
+    page = tmp_path / "book" / "chapters" / "a" / "b.ipynb"
+    page.parent.mkdir(parents=True)
+    page.write_text(json.dumps({"cells": [{"source": ""}, {"outputs": [{}, shown]}]}), encoding="utf-8")
+
+    def drawn(argument):
+        one = ext.PageFigure.__new__(ext.PageFigure)
+        one.arguments, one.content, one.content_offset = [argument], [], 0
+        one.state = SimpleNamespace(nested_parse=lambda *given: None)
+        (box,) = one.run()
+        (link,) = box[0].children
+        return link["refuri"], link[0]["uri"], link[0]["alt"]
+
+    assert drawn("a/b#curve") == ("chapters/a/b.html#fig-curve", "chapters/a/figures/curve.light.svg", "A curve.")
+    assert drawn("a/b#other")[1:] == ("_static/not-run.svg", "Not drawn: data missing")
