@@ -544,6 +544,10 @@ def test_a_page_of_prose_takes_numbers_from_chapters(monkeypatch):
     assert put("{glue:text}`a/b#reading-minutes`") == "12"
     with pytest.raises(chapters.BuildError, match=r"book/index\.md: the page 'a/b' glues no 'width'"):
         put("{glue:text}`a/b#width`")
+    monkeypatch.setattr(pages, "read_records", lambda folder, kind: [{"id": "p.x", "verdict": "undecided"}])
+    assert put("so: {claim}`p.x`.") == "so: [**undecided**](/book/chapters/a/b.ipynb){.elsewhere}."
+    with pytest.raises(chapters.BuildError, match=r"book/index\.md: no page checks the claim 'p\.y'"):
+        put("{claim}`p.y`")
     with pytest.raises(chapters.BuildError, match=r"book/index\.md: there is no page 'a/c'"):
         put("{glue:text}`a/c#size`")
 

@@ -103,11 +103,12 @@ def _rooms(notebook: nbformat.NotebookNode) -> list[str]:
     return [room for room in reference.ROOMS if room in found and f"book/api/{room}\n" in listed]
 
 
+_CLAIM = re.compile(r"\{claim\}`([^`]+)`")
 _GLUED = re.compile(r"\{glue:text\}`([^`#]+)(?:#([^`]+))?`")
 
 
 def with_numbers(text: str, name: str, profile: str) -> str:
-    """Prose with numbers of other pages put in as links, and those from stored results marked.
+    """Prose with numbers of other pages and verdicts ({claim}`ID`) put in as links, those from stored results marked.
 
     name: the page that the text is from, as CHAPTER/PAGE, or a page of prose, which has no numbers of its own.
     `reading-minutes` stands for a page's. Raises BuildError for a number or a page that is not there.
@@ -130,7 +131,14 @@ def with_numbers(text: str, name: str, profile: str) -> str:
         mark = " .stored" if what in _kept(page, profile) else ""
         return f"[**{value}**](/book/chapters/{page}.ipynb){{.elsewhere{mark}}}"
 
-    return _GLUED.sub(number, text)
+    def verdict(match):
+        for page in names():
+            for record in read_records(executed_folder(page, profile), "claims"):
+                if record["id"] == match[1]:
+                    return f"[**{record['verdict']}**](/book/chapters/{page}.ipynb){{.elsewhere}}"
+        raise BuildError(f"{where}: no page checks the claim {match[1]!r}")
+
+    return _CLAIM.sub(verdict, _GLUED.sub(number, text))
 
 
 def _kept(name: str, profile: str) -> set[str]:
