@@ -8,6 +8,9 @@ from pathlib import Path
 from . import UserError, need_torch
 
 
+BACKENDS = ("own", "transformers", "vllm")
+
+
 def add_options(p, temperature: float, tokens: int, out: str) -> None:
     """Which model, how it samples, how much of it, and where results go."""
     p.add_argument(
@@ -18,7 +21,10 @@ def add_options(p, temperature: float, tokens: int, out: str) -> None:
     )  # fmt: skip
     p.add_argument("--limit", type=int, metavar="N", help="only the first N problems")
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--batch", type=int, default=16, metavar="N", help="sequences at once (default: 16)")
+    p.add_argument("--batch", type=int, metavar="N", help="sequences at once (default: 128; with transformers 16)")
+    p.add_argument(
+        "--backend", choices=BACKENDS, help="what writes (default: vllm where it is installed and has a GPU, own for models of the Llama family, else transformers)"
+    )  # fmt: skip
     p.add_argument(
         "--tokens", "--max-tokens", type=int, default=tokens, metavar="N", help=f"tokens of a sample at most (default: {tokens})"
     )  # fmt: skip
@@ -51,11 +57,24 @@ def price_line(cost, what: str) -> str:
     )
 
 
-def on_vllm(options) -> bool:
-    """Whether vLLM is to write: it is installed, and a GPU is there and not refused."""
+def backend(options, own: bool = True) -> str:
+    """What writes: as asked for with --backend, else the fastest that can; `own` says whether ours can do the task.
+
+    Raises UserError for one that is not there or does not fit, testtime.open_load.ModelError.
+    """
     import importlib.util
 
     import torch
 
-    wanted = options.device in (None, "cuda")
-    return wanted and torch.cuda.is_available() and importlib.util.find_spec("vllm") is not None
+    from ..testtime import open_own
+
+    there = options.device in (None, "cuda") and torch.cuda.is_available()
+    there = there and importlib.util.find_spec("vllm") is not None
+    if options.backend == "vllm" and not there:
+        raise UserError("--backend vllm needs a GPU and `pip install vllm`")
+    if options.backend == "own" and not (own and open_own.fits(options.model)):
+        why = "is no model of the Llama family" if own else "continues texts here, which our own sampler does not"
+        raise UserError(f"--backend own: {options.model} {why}: take --backend transformers")
+    if options.backend:
+        return options.backend
+    return "vllm" if there else "own" if own and open_own.fits(options.model) else "transformers"

@@ -88,9 +88,15 @@ def run(options) -> int:
 
 
 def _coder(codemodels, options):
-    if open_model.on_vllm(options):
+    from ..testtime import open_load
+
+    chat = not options.completion and open_load.tokenizer(options.model).chat_template is not None
+    name = open_model.backend(options, own=chat)
+    if name == "vllm":
         coder = codemodels.VLLM(options.model)
+    elif name == "own":
+        return codemodels.Own(options.model, options.batch, device=options.device)
     else:
-        coder = codemodels.Transformers(options.model, options.batch, options.device)
+        coder = codemodels.Transformers(options.model, options.batch or 16, options.device)
     coder.chat = coder.chat and not options.completion
     return coder

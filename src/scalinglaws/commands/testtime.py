@@ -66,7 +66,7 @@ def run(options) -> int:
         print(open_model.price_line(cost, of))
         if options.dry_run:
             return 0
-        writer = _writer(open_models, options)
+        writer = _writer(options)
         judge = open_verifiers.open_verifier(options.prm, options.prm_family) if options.prm else None
     except (open_run.DataError, DataError, open_load.ModelError, open_verifiers.VerifierError) as error:
         raise UserError(str(error)) from None
@@ -82,7 +82,7 @@ def run(options) -> int:
     if form != open_models.Form():  # so that results of the plain form keep their names
         about["form"] = [form.answer, form.template, len(form.shots)]
     say = lambda text: print(text, file=sys.stderr, flush=True)
-    speed = open_run.rate(writer, engine.prompts[0], min(options.batch, options.budget))
+    speed = open_run.rate(writer, engine.prompts[0], min(writer.batch, options.budget))
     say(f"measured here: {speed:.0f} tokens a second, so at most {cost.tokens / speed / 60:.0f} minutes in all")
     try:
         table = open_run.run(engine, about, options.method, options.budget, options.out, say)
@@ -98,7 +98,12 @@ def run(options) -> int:
     return 0
 
 
-def _writer(open_models, options):
-    if open_model.on_vllm(options):
+def _writer(options):
+    from ..testtime import open_models, open_own
+
+    name = open_model.backend(options)
+    if name == "vllm":
         return open_models.VLLM(options.model, seed=options.seed)
-    return open_models.Transformers(options.model, options.batch, seed=options.seed, device=options.device)
+    if name == "own":
+        return open_own.Own(options.model, options.batch, seed=options.seed, device=options.device)
+    return open_models.Transformers(options.model, options.batch or 16, seed=options.seed, device=options.device)

@@ -2,7 +2,8 @@
 
 The cache is allocated once, [layers, rows, heads, length, width]. Rows are chosen, copied and
 dropped by index, so that the continuations of one prefix are fed that prefix once and a finished
-row costs nothing. The arithmetic is that of `model.Transformer`, for one replica.
+row costs nothing. `Decoder` is the arithmetic of `model.Transformer`, for one replica; a subclass with other
+blocks (`llama.Llama`) decodes, and is sampled from, in the same way.
 """
 
 from __future__ import annotations
@@ -46,26 +47,62 @@ class Cache:
 
 
 class Decoder:
-    """One model's weights, ready to feed tokens to caches. flat: parameters [P] of `model`."""
+    """One model's weights, ready to feed tokens to caches. flat: parameters [P] of `model`.
+
+    Queries have `heads` heads, keys and values `kept` of them, each for heads/kept neighbouring queries (one, unless
+    a subclass says so), of `width` each. tells: whether sampling keeps log p of what it draws.
+    """
+
+    tells = False
 
     def __init__(self, model: Transformer, flat: torch.Tensor, dtype=torch.float32):
         self.model = model
         self.p = {k: v[0] for k, v in model.layout.views(flat.detach()[None].to(dtype)).items()}
-        self.dtype, self.device = dtype, flat.device
-        cos, sin = (t.to(flat.device, torch.float32) for t in (model.cos, model.sin))
+        self._shape(model.n_layer, model.d, model.heads, model.heads, model.context, model.vocabulary)
+        self._place(flat.device, dtype, model.cos, model.sin)
+
+    def _shape(self, layers: int, d: int, heads: int, kept: int, context: int, vocabulary: int) -> None:
+        self.layers, self.d, self.heads, self.kept, self.width = layers, d, heads, kept, d // heads
+        self.context, self.vocabulary = context, vocabulary
+
+    def _place(self, device, dtype, cos: torch.Tensor, sin: torch.Tensor) -> None:
+        """Where and in what the weights are; the tables of the rotation, [context, width/2] each."""
+        self.device, self.dtype = torch.device(device), dtype
+        cos, sin = (t.to(device, torch.float32) for t in (cos, sin))
         self.cos, self.sin = torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+
+    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The residual stream [..., d], float32, that tokens [...] begin."""
+        return F.embedding(tokens, self.p["embedding"]).float()
+
+    def project(self, i: int, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Queries [..., heads, width], keys and values [..., kept, width] of layer i, not yet rotated."""
+        qkv = norm(x).to(self.dtype) @ self.p[f"{i}.qkv"]
+        return qkv.view(*x.shape[:-1], 3, self.heads, -1).unbind(-3)
+
+    def close(self, i: int, x: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
+        """The residual stream after layer i, whose attention read a [..., d]."""
+        x = x + (a @ self.p[f"{i}.out"]).float()
+        h = F.gelu(norm(x).to(self.dtype) @ self.p[f"{i}.up"], approximate="tanh")
+        return x + (h @ self.p[f"{i}.down"]).float()
+
+    def last(self, x: torch.Tensor) -> torch.Tensor:
+        """The normed residual stream that the output layer reads."""
+        return norm(x).to(self.dtype)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits [n, vocabulary] of hidden states [n, d]."""
+        return (hidden @ self.p["embedding"].T).float()
 
     def cache(self, rows: int, room: int) -> Cache:
         """An empty cache. Raises ValueError for more positions than the model's context."""
-        m = self.model
-        if room > m.context:
-            raise ValueError(f"{room} positions asked of a model with a context of {m.context}")
-        shape = (m.n_layer, rows, m.heads, room, m.d // m.heads)
-        device = self.p["embedding"].device
+        if room > self.context:
+            raise ValueError(f"{room} positions asked of a model with a context of {self.context}")
+        shape = (self.layers, rows, self.kept, room, self.width)
         return Cache(
-            torch.zeros(shape, dtype=self.dtype, device=device),
-            torch.zeros(shape, dtype=self.dtype, device=device),
-            torch.zeros(rows, dtype=torch.int64, device=device),
+            torch.zeros(shape, dtype=self.dtype, device=self.device),
+            torch.zeros(shape, dtype=self.dtype, device=self.device),
+            torch.zeros(rows, dtype=torch.int64, device=self.device),
         )
 
     @torch.no_grad()
@@ -79,7 +116,6 @@ class Decoder:
         falls on the last position: a cache that is fed ragged rows needs one position to spare.
         """
         n, t = tokens.shape
-        m, p = self.model, self.p
         before = cache.used if rows is None else cache.used[rows]
         position = (before[:, None] + torch.arange(t, device=tokens.device)).clamp(max=cache.room - 1)
         first = int(before[0]) if len(before) and bool((before == before[0]).all()) else None
@@ -88,30 +124,26 @@ class Decoder:
         seen = torch.arange(top, device=tokens.device) <= position[:, None, :, None]
         if first is not None and t == 1:
             seen = None  # every row sees all of its positions
-        x = F.embedding(tokens, p["embedding"]).float()
-        for i in range(m.n_layer):
-            qkv = norm(x).to(self.dtype) @ p[f"{i}.qkv"]
-            q, k, v = qkv.view(n, t, 3, m.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        elif self.heads > self.kept:
+            seen = seen.repeat(1, 1, self.heads // self.kept, 1)
+        x = self.embed(tokens)
+        for i in range(self.layers):
+            q, k, v = (z.transpose(1, 2) for z in self.project(i, x))
             q, k = turn(q, cos, sin), turn(k, cos, sin)
             keys = _append(cache.keys[i], k, rows, position, first, top)
             values = _append(cache.values[i], v, rows, position, first, top)
-            score = (q @ keys.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
+            q = q.reshape(n, self.kept, -1, self.width)
+            score = (q @ keys.transpose(-1, -2)).float() * self.width**-0.5
             if seen is not None:
                 score = score.masked_fill(~seen, -math.inf)
-            a = (score.softmax(-1).to(self.dtype) @ values).transpose(1, 2).reshape(n, t, m.d)
-            x = x + (a @ p[f"{i}.out"]).float()
-            h = F.gelu(norm(x).to(self.dtype) @ p[f"{i}.up"], approximate="tanh")
-            x = x + (h @ p[f"{i}.down"]).float()
+            a = (score.softmax(-1).to(self.dtype) @ values).view(n, self.heads, t, self.width)
+            x = self.close(i, x, a.transpose(1, 2).reshape(n, t, self.d))
         after = before + (t if lengths is None else lengths)
         if rows is None:
             cache.used = after
         else:
             cache.used[rows] = after
-        return norm(x).to(self.dtype)
-
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Logits [n, vocabulary] of hidden states [n, d]."""
-        return (hidden @ self.p["embedding"].T).float()
+        return self.last(x)
 
 
 def draw(logits: torch.Tensor, temperature: float, generator: torch.Generator | None = None) -> torch.Tensor:

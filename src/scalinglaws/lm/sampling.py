@@ -28,6 +28,8 @@ ROWS = 512
 CUDA_ROWS = 8192
 KEPT = 0.9
 """A batch is packed when this share of its rows, or fewer, would do."""
+WIDE = 32
+"""Heads from which on a CPU a product a row is faster than one multiplication of all."""
 CUDA_KEPT, CUDA_EVERY = 0.5, 8
 """On a GPU packing means capturing anew: it is looked at every so many tokens and done at a half."""
 
@@ -41,23 +43,25 @@ def sample(
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
     at_once: int | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`samples` continuations of every context, drawn from softmax(logits/temperature), greedy at temperature 0.
 
-    Returns tokens uint8 [contexts, samples, largest room], PAD after the end, and lengths [contexts, samples].
+    Returns tokens [contexts, samples, largest room], PAD after the end, lengths [contexts, samples], and the sum of
+    log p (nats, at temperature 1) over each continuation's tokens, float32, where the decoder `tells` it (else 0).
     room [contexts]: how many tokens a continuation may have; one that fills it has not ended by itself. What a row
     is given to read does not depend on the rows beside it. Raises ValueError beyond the model's context.
     """
     contexts, room = [list(c) for c in contexts], np.asarray(room, np.int64)
-    tokens = np.full((len(contexts), samples, max(room, default=0)), PAD, np.uint8)
-    lengths = np.zeros((len(contexts), samples), np.int64)
+    shape = len(contexts), samples
+    tokens = np.full((*shape, max(room, default=0)), PAD, np.uint8 if decoder.vocabulary <= 256 else np.int32)
+    lengths, told = np.zeros(shape, np.int64), np.zeros(shape, np.float32)
     most = at_once or (CUDA_ROWS if decoder.device.type == "cuda" else ROWS)
     for some, draws in _batches([len(c) for c in contexts], room, samples, most):
         grid = _Grid(decoder, [contexts[i] for i in some], draws.stop - draws.start, room[some], stop)
-        written, length = grid.write(temperature, generator)
+        written, length, likely = grid.write(temperature, generator)
         tokens[some, draws, : written.shape[-1]] = written
-        lengths[some, draws] = length
-    return tokens, lengths
+        lengths[some, draws], told[some, draws] = length, likely
+    return tokens, lengths, told
 
 
 def _batches(length, room, samples: int, most: int) -> Iterator[tuple[np.ndarray, slice]]:
@@ -79,36 +83,38 @@ class _Grid:
         self.decoder, self.stop, self.device = decoder, stop, decoder.device
         self.static = self.device.type == "cuda"
         groups, self.samples, self.room = len(contexts), samples, int(room.max())
-        m, longest = decoder.model, max(map(len, contexts))
-        if longest + self.room > m.context:
+        longest = max(map(len, contexts))
+        if longest + self.room > decoder.context:
             raise ValueError(
-                f"{longest + self.room} positions asked of a model with a context of {m.context}"
+                f"{longest + self.room} positions asked of a model with a context of {decoder.context}"
             )
         self.read = torch.tensor([len(c) for c in contexts], device=self.device)
-        self.cache = decoder.cache(groups, min(longest + 1, m.context))
+        cache = decoder.cache(groups, min(longest + 1, decoder.context))
         fed = torch.from_numpy(pad(contexts, np.int64)).to(self.device)
-        hidden = decoder.feed(self.cache, fed, self.read)
-        self.prefix = torch.stack([self.cache.keys, self.cache.values])[:, :, :, :, :longest]
+        hidden = decoder.feed(cache, fed, self.read)
+        self.prefix = torch.stack([cache.keys, cache.values])[:, :, :, :, :longest]
         self.logits = decoder.logits(hidden[torch.arange(groups, device=self.device), self.read - 1])
         self.logits = self.logits.repeat_interleave(samples, 0)
         n = groups * samples
         # keys and values of what is written: [2, layers, room, rows, heads, width]
         new = torch.zeros if self.static else torch.empty
         self.own = new(
-            2, m.n_layer, self.room, n, m.heads, m.d // m.heads, dtype=decoder.dtype, device=self.device
+            2, decoder.layers, self.room, n, decoder.kept, decoder.width, dtype=decoder.dtype, device=self.device
         )
         self.row = torch.arange(n, device=self.device)
         self.limit = torch.from_numpy(room).to(self.device).repeat_interleave(samples)
         self.last = torch.tensor([c[-1] for c in contexts], device=self.device).repeat_interleave(samples)
         self.ended = self.limit <= 0
-        self.tokens = torch.full((n, self.room), PAD, dtype=torch.uint8, device=self.device)
+        kind = torch.uint8 if decoder.vocabulary <= 256 else torch.int32
+        self.tokens = torch.full((n, self.room), PAD, dtype=kind, device=self.device)
+        self.told = torch.zeros(n, device=self.device)
         self.length = torch.zeros(n, dtype=torch.int64, device=self.device)
         self.at = torch.zeros(1, dtype=torch.int64, device=self.device)
 
-    def write(self, temperature: float, generator: torch.Generator | None) -> tuple[np.ndarray, np.ndarray]:
-        """tokens [contexts, samples, room] and lengths [contexts, samples] of the whole batch."""
+    def write(self, temperature: float, generator: torch.Generator | None) -> tuple[np.ndarray, ...]:
+        """tokens [contexts, samples, room], lengths and log p [contexts, samples] of the whole batch."""
         groups, samples = len(self.read), self.samples
-        tokens, length = self.tokens.clone(), self.length.clone()
+        whole = self.tokens.clone(), self.length.clone(), self.told.clone()
         advance = self._captured(temperature, generator)
         for t in range(self.room):
             advance(t)
@@ -117,13 +123,18 @@ class _Grid:
             if (t + 1) % (CUDA_EVERY if self.static else 1) == 0 and (
                 kept := self._worth_packing()
             ) is not None:
-                tokens[self.row], length[self.row] = self.tokens, self.length
+                self._bring_back(whole)
                 if not len(kept):
-                    return _host(tokens, length, groups, samples)
+                    break
                 self._pack(kept, t + 1)
                 advance = self._captured(temperature, generator)
-        tokens[self.row], length[self.row] = self.tokens, self.length
-        return _host(tokens, length, groups, samples)
+        self._bring_back(whole)
+        return tuple(part.view(groups, samples, *part.shape[1:]).cpu().numpy() for part in whole)
+
+    def _bring_back(self, whole: tuple[torch.Tensor, ...]) -> None:
+        """Put what the rows have so far where the whole batch keeps it."""
+        for part, own in zip(whole, (self.tokens, self.length, self.told), strict=True):
+            part[self.row] = own
 
     @torch.no_grad()
     def _advance(self, t: int, temperature: float, generator: torch.Generator | None) -> None:
@@ -131,8 +142,11 @@ class _Grid:
         token = draw(self.logits, temperature, generator)
         going = ~self.ended
         self.tokens.scatter_(
-            1, self.at.expand(len(token), 1), torch.where(going, token, PAD).to(torch.uint8)[:, None]
+            1, self.at.expand(len(token), 1), torch.where(going, token, PAD).to(self.tokens.dtype)[:, None]
         )
+        if self.decoder.tells:
+            chosen = self.logits.gather(1, token[:, None])[:, 0] - self.logits.logsumexp(1)
+            self.told += torch.where(going, chosen, 0.0)
         self.length += going
         self.ended |= self.stop(self.last, token) | (self.length >= self.limit)
         self.last.copy_(token)
@@ -142,52 +156,50 @@ class _Grid:
 
     def _hidden(self, token: torch.Tensor, t: int | None) -> torch.Tensor:
         """Hidden states [rows, d] after `token` [rows], written at place t (None: at `at`, over the whole room)."""
-        m, p, n = self.decoder.model, self.decoder.p, len(token)
+        decoder, n = self.decoder, len(token)
         groups, P, width, top = (
             len(self.read),
             self.prefix.shape[-2],
-            m.d // m.heads,
+            decoder.width,
             self.room if t is None else t + 1,
         )
         position = (self.read[:, None] + self.at).expand(groups, self.samples).reshape(-1)
-        cos, sin = (table[position][:, None, None] for table in (self.decoder.cos, self.decoder.sin))
+        cos, sin = (table[position][:, None] for table in (decoder.cos, decoder.sin))
         unread = torch.arange(P, device=self.device) >= self.read[:, None]
         later = None if t is not None else torch.arange(top, device=self.device) > self.at
-        x = F.embedding(token, p["embedding"]).float()
-        for i in range(m.n_layer):
-            qkv = (norm(x).to(self.decoder.dtype) @ p[f"{i}.qkv"]).view(n, 3, m.heads, width)
-            q, k = turn(qkv[:, :2], cos, sin).unbind(1)
+        kept, each = decoder.kept, decoder.heads // decoder.kept
+        x = decoder.embed(token)
+        for i in range(decoder.layers):
+            q, k, v = decoder.project(i, x)
+            q, k = turn(q, cos, sin), turn(k, cos, sin)
             keys, values = self.own[0, i], self.own[1, i]
             if t is None:
                 keys.index_copy_(0, self.at, k[None])
-                values.index_copy_(0, self.at, qkv[None, :, 2])
+                values.index_copy_(0, self.at, v[None])
             else:
-                keys[t], values[t] = k, qkv[:, 2]
-            of_all = q.view(groups, self.samples, m.heads, width).transpose(
-                1, 2
-            )  # [groups, heads, samples, width]
+                keys[t], values[t] = k, v
+            q = q.reshape(n, kept, each, width)
+            # all samples of a context side by side: [groups, kept, samples · each, width]
+            of_all = q.view(groups, self.samples, kept, each, width).transpose(1, 2).flatten(2, 3)
             shared = (of_all @ self.prefix[0, i].transpose(-1, -2)).float()
-            shared = (
-                shared.masked_fill_(unread[:, None, None], -math.inf).transpose(1, 2).reshape(n, m.heads, P)
-            )
+            shared = shared.masked_fill_(unread[:, None, None], -math.inf)
+            shared = shared.view(groups, kept, self.samples, each, P).transpose(1, 2).reshape(n, kept, each, P)
             own = _scores(keys[:top], q).float()
             if later is not None:
                 own = own.masked_fill_(later, -math.inf)
-            weight = (torch.cat([shared, own], -1) * width**-0.5).softmax(-1).to(self.decoder.dtype)
-            of_all = weight[..., :P].view(groups, self.samples, m.heads, P).transpose(1, 2)
-            a = (of_all @ self.prefix[1, i]).transpose(1, 2).reshape(n, m.heads, width)
-            a = a + _mixed(values[:top], weight[..., P:])
-            x = x + (a.reshape(n, m.d) @ p[f"{i}.out"]).float()
-            h = F.gelu(norm(x).to(self.decoder.dtype) @ p[f"{i}.up"], approximate="tanh")
-            x = x + (h @ p[f"{i}.down"]).float()
-        return norm(x).to(self.decoder.dtype)
+            weight = (torch.cat([shared, own], -1) * width**-0.5).softmax(-1).to(decoder.dtype)
+            of_all = weight[..., :P].view(groups, self.samples, kept, each, P).transpose(1, 2).flatten(2, 3)
+            a = (of_all @ self.prefix[1, i]).view(groups, kept, self.samples, each, width).transpose(1, 2)
+            a = a.reshape(n, kept, each, width) + _mixed(values[:top], weight[..., P:])
+            x = decoder.close(i, x, a.reshape(n, decoder.d))
+        return decoder.last(x)
 
     def _captured(self, temperature: float, generator: torch.Generator | None) -> Callable[[int], None]:
         """A step as a function of t: on a GPU a graph, captured after warm-up steps whose traces are wiped out."""
         plain = lambda t: self._advance(t, temperature, generator)
         if not self.static:
             return plain
-        state = ("logits", "last", "ended", "tokens", "length", "at")
+        state = ("logits", "last", "ended", "tokens", "told", "length", "at")
         kept, drawn = (
             {k: getattr(self, k).clone() for k in state},
             generator.get_state() if generator else None,
@@ -236,26 +248,26 @@ class _Grid:
             self.read[groups],
             width,
         )
-        for name in ("row", "limit", "last", "ended", "tokens", "length", "logits"):
+        for name in ("row", "limit", "last", "ended", "tokens", "told", "length", "logits"):
             setattr(self, name, getattr(self, name)[rows])
 
 
 def _scores(keys: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-    """q·k [rows, heads, top] for keys [top, rows, heads, width] and q [rows, heads, width].
+    """q·k [rows, kept, each, top] for keys [top, rows, kept, width] and q [rows, kept, each, width].
 
     On a CPU thousands of products of a vector with a small matrix are several times slower than one multiplication.
     """
-    if keys.is_cuda:
-        return (keys.permute(1, 2, 0, 3) @ q[..., None])[..., 0]
-    return (keys * q).sum(-1).permute(1, 2, 0)
+    if _by_product(keys, q):
+        return (keys.permute(1, 2, 0, 3) @ q.transpose(-1, -2)).transpose(-1, -2)
+    return (keys * q[:, :, 0]).sum(-1).permute(1, 2, 0)[:, :, None]
 
 
 def _mixed(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Σ weight·v [rows, heads, width] for values [top, rows, heads, width] and weight [rows, heads, top]."""
-    if values.is_cuda:
-        return (weight[..., None, :] @ values.permute(1, 2, 0, 3))[..., 0, :]
-    return (values * weight.permute(2, 0, 1)[..., None]).sum(0)
+    """Σ weight·v [rows, kept, each, width] for values [top, rows, kept, width] and weight [rows, kept, each, top]."""
+    if _by_product(values, weight):
+        return weight @ values.permute(1, 2, 0, 3)
+    return (values * weight[:, :, 0].permute(2, 0, 1)[..., None]).sum(0)[:, :, None]
 
 
-def _host(tokens, length, groups, samples) -> tuple[np.ndarray, np.ndarray]:
-    return tokens.view(groups, samples, -1).cpu().numpy(), length.view(groups, samples).cpu().numpy()
+def _by_product(kept: torch.Tensor, q: torch.Tensor) -> bool:
+    return kept.is_cuda or q.shape[2] > 1 or kept.shape[-1] > WIDE

@@ -22,7 +22,7 @@ import pandas as pd
 
 from ..lm.store import write_whole
 from ..provenance import passport
-from ..testtime import open_load, open_models
+from ..testtime import open_load, open_models, open_own
 from . import evalplus, sandbox
 from .estimators import (
     best_budget,
@@ -92,6 +92,20 @@ class Transformers(open_models.Transformers):
             new = found[:, fed["input_ids"].shape[1] :]
             written += self.tokenizer.batch_decode(new, skip_special_tokens=True)
         return written
+
+
+class Own(open_own.Own):
+    """A `Coder` by this library's own sampler, for models of the Llama family that answer questions."""
+
+    chat = True
+
+    def prompt(self, question: str) -> str:
+        return _asked(self.tokenizer, question)
+
+    def write(self, text, count, temperature, stops, limit, seed):  # type: ignore[override]  # of one task
+        self.generator.manual_seed(seed)
+        (written,) = self.samples([text], count, temperature, None, limit)
+        return [row[0] for row in written]
 
 
 class VLLM(open_models.VLLM):

@@ -114,7 +114,7 @@ class Writer:
     def write(self, prompts: Sequence[Sequence[int]], n: int, temperature: float = 0.8) -> np.ndarray:
         """n answers to every prompt, tokens [prompts, n, LONGEST_ANSWER], PAD after the end."""
         room = [LONGEST_ANSWER] * len(prompts)
-        tokens, _ = sample(self.decoder, prompts, n, room, _stop, temperature, self.generator)
+        tokens, _, _ = sample(self.decoder, prompts, n, room, _stop, temperature, self.generator)
         return tokens
 
 

@@ -90,6 +90,8 @@ class Transformers:
 class VLLM:
     """A `Writer` by vLLM, whose cache of prefixes makes steps after a long prefix cheap."""
 
+    batch = 256
+
     def __init__(self, name: str, dtype: str = "auto", seed: int = 0):
         self.model = open_load.vllm(name, dtype, seed)
         self.tokenizer = open_load.tokenizer(name)

@@ -199,7 +199,7 @@ class Proposer:
         done = np.array([self.world.answer(p) >= 0 for p in prefixes], bool)
         left = np.where(done, 0, np.asarray(room, np.int64) - begun)
         fed = [[*c, *p] for c, p in zip(contexts, prefixes, strict=True)]
-        written, new = sample(self.decoder, fed, samples, left, self._stop, temperature, self.generator)
+        written, new, _ = sample(self.decoder, fed, samples, left, self._stop, temperature, self.generator)
         index = np.repeat(np.arange(len(contexts)), samples)
         length = begun[index] + new.ravel()
         tokens = np.full((len(index), int(length.max(initial=1))), PAD, np.uint8)

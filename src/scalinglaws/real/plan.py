@@ -1,0 +1,44 @@
+"""What the study of a real model consists of, read from data/studies/smollm2.yaml: sizes only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+from ..studies import study
+from ..studies.study import StudyError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of one profile.
+
+    model: as for `--model`. problems: the first so many of GSM8K's test set are asked; the next `training` ones train
+    verifiers, and are never asked; the last `shots` are worked examples. samples, training_samples: solutions of each.
+    together: problems of one job. tokens: of a solution at most. search: methods, verifiers and budgets. chains: how
+    often a chain is made to go on, and chains a problem.
+    """
+
+    model: str
+    problems: int
+    samples: int
+    training: int
+    training_samples: int
+    shots: int = 4
+    together: int = 16
+    tokens: int = 200
+    temperature: float = 0.8
+    seed: int = 0
+    rows: int = 256
+    search: dict = field(default_factory=dict)
+    chains: dict = field(default_factory=dict)
+
+
+def plan(sizes: dict) -> Plan:
+    """The plan of a profile's sizes. Raises StudyError."""
+    known = {f.name for f in fields(Plan)}
+    if unknown := sorted(set(sizes) - known):
+        raise StudyError(f"smollm2.yaml: unknown field {unknown[0]!r}{study.suggest(unknown[0], known)}")
+    try:
+        return Plan(**sizes)
+    except TypeError as error:
+        raise StudyError(f"smollm2.yaml: {str(error).removeprefix('Plan.__init__() ')}") from None

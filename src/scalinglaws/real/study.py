@@ -1,0 +1,86 @@
+"""Solutions of GSM8K problems by a real model: drawn, read, compared, and kept with their likelihood."""
+
+from __future__ import annotations
+
+import zlib
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from ..studies.artefacts import ArtefactStore
+from ..testtime import open_run
+from ..testtime.answers import Form, Question, same_answer
+from ..testtime.open_own import Own
+from .plan import Plan
+
+TEXTS = 8
+"""Texts of a problem's solutions that are stored with the book; all are kept in the build folder."""
+
+
+class Study:
+    """One plan; every piece is made once and kept."""
+
+    def __init__(self, plan: Plan, artefacts: ArtefactStore):
+        self.plan, self.artefacts = plan, artefacts
+
+    @cached_property
+    def writer(self) -> Own:
+        """The model, loaded when first needed."""
+        return Own(self.plan.model, self.plan.rows, seed=self.plan.seed)
+
+    @cached_property
+    def _asked(self) -> tuple[Form, list[Question]]:
+        return open_run.form("gsm8k", open_run.questions("gsm8k"), "hashes", None, self.plan.shots)
+
+    @property
+    def form(self) -> Form:
+        """How problems are put: worked examples, a number after ####."""
+        return self._asked[0]
+
+    def questions(self, split: str) -> list[Question]:
+        """The problems that are asked ("test"), or those that train verifiers ("training")."""
+        first, count = (0, self.plan.problems) if split == "test" else (self.plan.problems, self.plan.training)
+        return self._asked[1][first : first + count]
+
+    def parts(self, split: str) -> int:
+        """Jobs of a split."""
+        return -(-len(self.questions(split)) // self.plan.together)
+
+    def about(self, split: str, part: int) -> dict:
+        """What names a part's samples."""
+        p = self.plan
+        samples = p.samples if split == "test" else p.training_samples
+        return {
+            "model": p.model, "split": split, "part": part, "problems": [p.problems, p.training][split != "test"],
+            "first": 0 if split == "test" else p.problems, "samples": samples, "shots": p.shots, "together": p.together,
+            "tokens": p.tokens, "temperature": p.temperature, "seed": p.seed,
+        }  # fmt: skip
+
+    def samples(self, split: str, part: int) -> pd.DataFrame:
+        """A part's samples: split, problem, sample, answer (as read; None), right, tokens, logp, ended, text.
+
+        logp: mean log p a token, nats at temperature 1. A solution without a number after #### is not read, and wrong.
+        """
+        about = self.about(split, part)
+        return self.artefacts.table("samples", about, lambda: self._draw(split, part, about["samples"]))
+
+    def _draw(self, split: str, part: int, count: int) -> pd.DataFrame:
+        p, all_of = self.plan, self.questions(split)
+        which = range(part * p.together, min((part + 1) * p.together, len(all_of)))
+        self.writer.generator.manual_seed(zlib.crc32(f"{p.seed} {split} {part}".encode()))
+        prompts = [self.writer.pose(self.form, all_of[i].text) for i in which]
+        written = self.writer.samples(prompts, count, p.temperature, None, p.tokens)
+        told = self.writer.told.reshape(len(prompts), count)
+        rows = []
+        for i, solutions, likely in zip(which, written, told, strict=True):
+            known: dict[str | None, bool] = {None: False}
+            for j, ((text, tokens, ended), logp) in enumerate(zip(solutions, likely, strict=True)):
+                given = self.form.read(text)
+                if given not in known:
+                    known[given] = same_answer(all_of[i].answer, given)
+                rows.append((split, i, j, given, known[given], tokens, float(logp), ended, text))
+        columns = ["split", "problem", "sample", "answer", "right", "tokens", "logp", "ended", "text"]
+        return pd.DataFrame(rows, columns=columns).astype(
+            {"problem": np.int16, "sample": np.int16, "tokens": np.int16, "logp": np.float32}
+        )
