@@ -7,7 +7,6 @@ from pathlib import Path
 
 from . import UserError, need_torch
 
-
 BACKENDS = ("own", "transformers", "vllm")
 
 

@@ -14,11 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from .decode import Decoder, draw, turn
 from .examples import PAD, pad
-from .model import norm
 
 Stop = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(token before, token) [n] → whether the row ends with it; runs on the model's device."""
@@ -28,6 +26,8 @@ ROWS = 512
 CUDA_ROWS = 8192
 KEPT = 0.9
 """A batch is packed when this share of its rows, or fewer, would do."""
+COMMON = 64
+"""Tokens with which all contexts of a batch begin, from which on they are read once for all."""
 WIDE = 32
 """Heads from which on a CPU a product a row is faster than one multiplication of all."""
 CUDA_KEPT, CUDA_EVERY = 0.5, 8
@@ -89,11 +89,9 @@ class _Grid:
                 f"{longest + self.room} positions asked of a model with a context of {decoder.context}"
             )
         self.read = torch.tensor([len(c) for c in contexts], device=self.device)
-        cache = decoder.cache(groups, min(longest + 1, decoder.context))
-        fed = torch.from_numpy(pad(contexts, np.int64)).to(self.device)
-        hidden = decoder.feed(cache, fed, self.read)
+        cache, hidden, at = self._read_all(contexts, min(longest + 1, decoder.context))
         self.prefix = torch.stack([cache.keys, cache.values])[:, :, :, :, :longest]
-        self.logits = decoder.logits(hidden[torch.arange(groups, device=self.device), self.read - 1])
+        self.logits = decoder.logits(hidden[torch.arange(groups, device=self.device), at])
         self.logits = self.logits.repeat_interleave(samples, 0)
         n = groups * samples
         # keys and values of what is written: [2, layers, room, rows, heads, width]
@@ -110,6 +108,20 @@ class _Grid:
         self.told = torch.zeros(n, device=self.device)
         self.length = torch.zeros(n, dtype=torch.int64, device=self.device)
         self.at = torch.zeros(1, dtype=torch.int64, device=self.device)
+
+    def _read_all(self, contexts: list[list[int]], room: int):
+        """Cache of all contexts, hidden states, and where in these each context ends. What all begin with is read once."""
+        decoder, most = self.decoder, min(map(len, contexts)) - 1
+        common = next((i for i in range(most) if len({c[i] for c in contexts}) > 1), most)
+        if len(contexts) == 1 or common < COMMON:
+            common = 0
+        rest = torch.from_numpy(pad([c[common:] for c in contexts], np.int64)).to(self.device)
+        cache = decoder.cache(1 if common else len(contexts), room)
+        if common:
+            decoder.feed(cache, torch.tensor([contexts[0][:common]], device=self.device))
+            cache = cache.select(torch.zeros(len(contexts), dtype=torch.int64, device=self.device))
+        left = self.read - common
+        return cache, decoder.feed(cache, rest, left), left - 1
 
     def write(self, temperature: float, generator: torch.Generator | None) -> tuple[np.ndarray, ...]:
         """tokens [contexts, samples, room], lengths and log p [contexts, samples] of the whole batch."""

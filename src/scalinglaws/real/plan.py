@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 from ..studies import study
 from ..studies.study import StudyError
@@ -14,8 +14,7 @@ class Plan:
 
     model: as for `--model`. problems: the first so many of GSM8K's test set are asked; the next `training` ones train
     verifiers, and are never asked; the last `shots` are worked examples. samples, training_samples: solutions of each.
-    together: problems of one job. tokens: of a solution at most. search: methods, verifiers and budgets. chains: how
-    often a chain is made to go on, and chains a problem.
+    together: problems of one job. tokens: of a solution at most. rows: solutions written at once.
     """
 
     model: str
@@ -29,8 +28,11 @@ class Plan:
     temperature: float = 0.8
     seed: int = 0
     rows: int = 256
-    search: dict = field(default_factory=dict)
-    chains: dict = field(default_factory=dict)
+
+
+def load(profile: str) -> Plan:
+    """The plan of a profile of data/studies/smollm2.yaml. Raises StudyError."""
+    return plan(study.load("smollm2", profile).sizes)
 
 
 def plan(sizes: dict) -> Plan:

@@ -98,6 +98,11 @@ class Form:
             raise ValueError("--prompt needs {problem} where the problem goes")
 
     @property
+    def step(self) -> str:
+        """What ends a step: the line break of GSM8K's solutions, a blank line where the prompt asks for one."""
+        return "\n" if self.answer == "hashes" else "\n\n"
+
+    @property
     def template(self) -> str:
         """The prompt, the one for this way of answering unless another was given."""
         return self.prompt or PROMPTS[self.answer]

@@ -1,6 +1,6 @@
 """Open language models behind the interface of `search.Engine`: the same search code, text for tokens.
 
-A step is what ends with a blank line. Solutions are text; answers are read as the form says (`answers`) and
+A step is what ends with a blank line, or as the form says. Solutions are text; answers are read as the form says (`answers`) and
 compared with math-verify, and each problem numbers the distinct ones, the right one 0.
 """
 
@@ -15,7 +15,6 @@ import numpy as np
 from . import open_load
 from .answers import Form, Question, asked, distinct
 
-STEP = "\n\n"
 
 class Writer(Protocol):
     """A language model: continues each text until `stop` (None: its end) or `limit` tokens.
@@ -141,7 +140,8 @@ class TextRows:
 class OpenEngine:
     """A writer and a verifier that face questions: an `Engine` for every method of `search` and `tree`.
 
-    verifier: `scores(question, steps) -> [P of each step]` (see `open_verifiers`), or None. temperature: multiplies
+    verifier: `scores(question, steps) -> [P of each step]` (see `open_verifiers`), or `last(question, solutions) ->
+    [P of each]`, or None. temperature: multiplies
     the method's own.
     """
 
@@ -176,7 +176,7 @@ class OpenEngine:
 
     def advance(self, rows: TextRows, temperature: float = 1.0, steps: int = 1) -> None:
         for _ in range(steps):
-            self._write(rows, temperature, STEP, self.longest_step)
+            self._write(rows, temperature, self.form.step, self.longest_step)
 
     def complete(self, problems, samples, temperature, prefixes=None) -> TextRows:
         rows = self.begin(problems, prefixes).select(np.repeat(np.arange(len(problems)), samples))
@@ -217,17 +217,18 @@ class OpenEngine:
         if self.verifier is None:
             return np.zeros(len(rows))
         read: dict[tuple[int, str], float] = {}
-        out = np.empty(len(rows))
-        for r in range(len(rows)):
-            key = (int(rows.problem[r]), rows.texts[r])
-            if key not in read:
-                steps = split_steps(rows.texts[r])
-                p = self.verifier.scores(self.questions[key[0]].text, steps)[-1] if steps else 0.5
-                read[key] = float(np.log(max(p, 1e-12)))
-            out[r] = read[key]
-        return out
+        for problem in np.unique(rows.problem).tolist():
+            texts = list(dict.fromkeys(rows.texts[r] for r in np.flatnonzero(rows.problem == problem)))
+            question = self.questions[problem].text
+            if hasattr(self.verifier, "last"):  # reads all solutions of a question together
+                found = self.verifier.last(question, texts)
+            else:
+                steps = [split_steps(text, self.form.step) for text in texts]
+                found = [self.verifier.scores(question, s)[-1] if s else 0.5 for s in steps]
+            read |= {(problem, t): float(np.log(max(p, 1e-12))) for t, p in zip(texts, found, strict=True)}
+        return np.array([read[int(p), t] for p, t in zip(rows.problem, rows.texts, strict=True)])
 
 
-def split_steps(text: str) -> list[str]:
+def split_steps(text: str, step: str) -> list[str]:
     """The steps of a solution, empty ones left out: a score never belongs to nothing."""
-    return [s.strip() for s in text.split(STEP) if s.strip()]
+    return [s.strip() for s in text.split(step) if s.strip()]

@@ -112,7 +112,7 @@ class Own:
         return text, len(ids), ended
 
     def _stop(self, text: str | None):
-        """Where a row ends: at the end token, and after `text`, two characters that one token holds, or two in turn."""
+        """Where a row ends: at the end token, and after `text`: a character, or two that one token holds or two in turn."""
         if text is None:
             return lambda before, token: token == self.end
         within, opens, closes = self._tables(text)
@@ -120,10 +120,12 @@ class Own:
 
     @lru_cache  # noqa: B019  # one model, two stops at most
     def _tables(self, text: str) -> tuple[torch.Tensor, ...]:
-        if len(text) != 2:
-            raise ValueError(f"a text to stop at has two characters, not {len(text)}")
+        if len(text) not in (1, 2):
+            raise ValueError(f"a text to stop at has one character or two, not {len(text)}")
         spelt = self.tokenizer.batch_decode([[i] for i in range(self.decoder.vocabulary)])
         kinds = (
-            [text in s for s in spelt], [s.endswith(text[0]) for s in spelt], [s.startswith(text[1]) for s in spelt],
-        )  # fmt: skip
+            [text in s for s in spelt],
+            [s.endswith(text[0]) for s in spelt],
+            [len(text) == 2 and s.startswith(text[1]) for s in spelt],
+        )
         return tuple(torch.tensor(kind, device=self.decoder.device) for kind in kinds)

@@ -1,0 +1,72 @@
+"""What a model says of solutions that it reads: its state at their end, and its own yes or no.
+
+One reading gives both. The question is read once for all its solutions; after each solution the model is asked, in a
+turn of the user, whether it is right. The state is that of the last token of the solution, before that turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ..lm.examples import pad
+from ..testtime.open_own import Own
+
+ASKED = "Is this solution right? Answer with yes or no."
+"""What the model is asked about each solution."""
+YES, NO = ("Yes", "yes", " Yes", " yes"), ("No", "no", " No", " no")
+ROWS = 32
+"""Solutions that are read at once."""
+
+
+def judging(writer: Own, question: str) -> tuple[str, str]:
+    """The text before a solution and the one after it: the question as a turn of its own, and the user's doubt."""
+    mark = "\x00"
+    turns = [
+        {"role": "user", "content": question},
+        {"role": "assistant", "content": mark},
+        {"role": "user", "content": ASKED},
+    ]
+    whole = writer.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    before, _, after = whole.partition(mark)
+    return before, after
+
+
+def read(writer: Own, question: str, solutions: Sequence[str], ask: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """States [solutions, d], float16, at the end of each solution, and log P(yes)/P(no) [solutions] in nats.
+
+    A solution may be unfinished; an empty one is read as what stands before it. Without `ask` there are states only,
+    for less, and the opinions are 0.
+    """
+    decoder = writer.decoder
+    before, after = judging(writer, question)
+    ahead, behind = writer.tokens(before), writer.tokens(after) if ask else []
+    told = [writer.tokens(text) for text in solutions]
+    ids = [_first(writer, words) for words in (YES, NO)]
+    states, opinions = np.zeros((len(told), decoder.d), np.float16), np.zeros(len(told), np.float32)
+    order = sorted(range(len(told)), key=lambda i: len(told[i]))  # rows of like length are padded little
+    for start in range(0, len(order), ROWS):
+        some = order[start : start + ROWS]
+        room = len(ahead) + max(len(told[i]) for i in some) + len(behind) + 1
+        cache = decoder.cache(1, room)
+        first = decoder.feed(cache, torch.tensor([ahead], device=decoder.device))[:, -1]
+        cache = cache.select(torch.zeros(len(some), dtype=torch.int64, device=decoder.device))
+        fed = [[*told[i], *behind] or [writer.end] for i in some]
+        lengths = torch.tensor([len(f) for f in fed], device=decoder.device)
+        hidden = decoder.feed(cache, torch.from_numpy(pad(fed, np.int64)).to(decoder.device), lengths)
+        at = torch.arange(len(some), device=decoder.device)
+        if ask:
+            logits = decoder.logits(hidden[at, lengths - 1]).log_softmax(-1)
+            yes, no = (logits[:, group].logsumexp(1) for group in ids)
+            opinions[some] = (yes - no).cpu().numpy()
+        end = torch.tensor([len(told[i]) - 1 for i in some], device=decoder.device)
+        state = torch.where((end >= 0)[:, None], hidden[at, end.clamp(min=0)], first)
+        states[some] = state.float().cpu().numpy().astype(np.float16)
+    return states, opinions
+
+
+def _first(writer: Own, words: Sequence[str]) -> list[int]:
+    """The tokens with which these words begin."""
+    return sorted({writer.tokens(word)[0] for word in words if len(writer.tokens(word)) == 1})
