@@ -55,7 +55,7 @@ def test_greedy_rows_are_those_of_a_plain_loop_whatever_stands_beside_them(
 ):
     rng = np.random.default_rng(1)
     contexts, room = ragged(9, rng), rng.integers(0, 12, 9)
-    tokens, lengths = sampling.sample(decoder, contexts, samples, room, stop, 0.0, at_once=at_once)
+    tokens, lengths, _ = sampling.sample(decoder, contexts, samples, room, stop, 0.0, at_once=at_once)
     assert tokens.shape == (9, samples, room.max())
     for c, r, rows, length in zip(contexts, room, tokens, lengths, strict=True):
         expected = greedy(model, flat, c, r)
@@ -68,7 +68,7 @@ def test_sequences_come_as_often_as_the_model_says(model, flat, decoder):
     """Every sequence of up to two tokens: its probability by the plain model against its share of the draws."""
     contexts, n, warmth = [[5, 6, 7], [8]], 60_000, 1.5
     generator = torch.Generator().manual_seed(0)
-    tokens, lengths = sampling.sample(decoder, contexts, n, [2, 2], stop, warmth, generator, at_once=20_000)
+    tokens, lengths, _ = sampling.sample(decoder, contexts, n, [2, 2], stop, warmth, generator, at_once=20_000)
     for i, context in enumerate(contexts):
         first = (plain(model, flat, context)[-1] / warmth).softmax(-1)
         for a in range(VOCABULARY):
@@ -127,7 +127,7 @@ def test_packing_keeps_every_row(monkeypatch, model, flat, decoder):
     monkeypatch.setattr(
         sampling._Grid, "_pack", lambda self, *a: packs.append(len(self.ended)) or original(self, *a)
     )
-    tokens, lengths = sampling.sample(decoder, contexts, 3, room, stop, 0.0)
+    tokens, lengths, _ = sampling.sample(decoder, contexts, 3, room, stop, 0.0)
     assert len(packs) > 2
     for c, r, rows, length in zip(contexts, room, tokens, lengths, strict=True):
         assert rows[2, : length[2]].tolist() == greedy(model, flat, c, r)

@@ -229,6 +229,6 @@ class OpenEngine:
         return np.array([read[int(p), t] for p, t in zip(rows.problem, rows.texts, strict=True)])
 
 
-def split_steps(text: str, step: str) -> list[str]:
+def split_steps(text: str, step: str = "\n\n") -> list[str]:
     """The steps of a solution, empty ones left out: a score never belongs to nothing."""
     return [s.strip() for s in text.split(step) if s.strip()]
