@@ -44,7 +44,7 @@ def read(writer: Own, question: str, solutions: Sequence[str], ask: bool = True)
     before, after = judging(writer, question)
     ahead, behind = writer.tokens(before), writer.tokens(after) if ask else []
     told = [writer.tokens(text) for text in solutions]
-    ids = [_first(writer, words) for words in (YES, NO)]
+    ids = openings(writer)
     states, opinions = np.zeros((len(told), decoder.d), np.float16), np.zeros(len(told), np.float32)
     order = sorted(range(len(told)), key=lambda i: len(told[i]))  # rows of like length are padded little
     for start in range(0, len(order), ROWS):
@@ -67,6 +67,7 @@ def read(writer: Own, question: str, solutions: Sequence[str], ask: bool = True)
     return states, opinions
 
 
-def _first(writer: Own, words: Sequence[str]) -> list[int]:
-    """The tokens with which these words begin."""
-    return sorted({writer.tokens(word)[0] for word in words if len(writer.tokens(word)) == 1})
+def openings(writer: Own) -> tuple[list[int], list[int]]:
+    """The tokens that open a yes, and those that open a no; one that opens both counts for neither."""
+    yes, no = ({writer.tokens(word)[0] for word in words} for words in (YES, NO))
+    return sorted(yes - no), sorted(no - yes)

@@ -1,0 +1,184 @@
+"""The study of a real model: its head against known truth, its readings against transformers, its pieces end to end."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import approx_fprime
+from scipy.special import expit
+
+from scalinglaws import datasets
+from scalinglaws.real import head, pipeline, reading, searching, verifying
+from scalinglaws.real.plan import plan
+from scalinglaws.studies.artefacts import ArtefactStore
+from scalinglaws.studies.study import StudyError
+from scalinglaws.testtime import embedded, open_own, open_run
+from scalinglaws.testtime.verifier import auc
+from test_testtime_open import tiny  # noqa: F401
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+
+def drawn(n=4000, d=6, seed=0):
+    rng = np.random.default_rng(seed)
+    states, truth = rng.normal(2.0, [1, 3, 1, 1, 0.5, 1], (n, d)), np.array([1.5, -0.5, 0, 0, 2.0, 0])
+    odds = (states - 2.0) @ truth - 1.0
+    return states, rng.random(n) < expit(odds), odds, rng.integers(0, 40, n)
+
+
+def test_a_head_finds_the_odds_that_made_the_labels():
+    states, right, odds, problem = drawn()
+    found = head.fit(states, right, problem)
+    assert np.corrcoef(found.log_odds(states), odds)[0, 1] > 0.995
+    assert np.polyfit(odds, found.log_odds(states), 1) == pytest.approx([1.0, 0.0], abs=0.15)
+    assert auc(found.probability(states), right) > 0.8
+
+
+def test_a_head_is_where_the_slope_is_nought_and_a_penalty_shrinks_it():
+    states, right, _, _ = drawn(300)
+    x = (states - states.mean(0)) / states.std(0)
+
+    def loss(t, penalty):
+        sign = np.where(right, 1.0, -1.0)
+        return np.logaddexp(0, -sign * (x @ t[:-1] + t[-1])).sum() + penalty / 2 * t[:-1] @ t[:-1]
+
+    sizes = []
+    for penalty in (0.1, 10.0, 1000.0):
+        found = head.fit_one(states, right, penalty)
+        slope = approx_fprime(np.append(found.weight, found.bias), loss, 1e-6, penalty)
+        assert np.abs(slope).max() < 0.05
+        sizes.append(np.linalg.norm(found.weight))
+    assert sizes[0] > sizes[1] > 5 * sizes[2]
+
+
+def test_noise_gets_the_strongest_penalty_and_one_kind_the_base_rate():
+    rng = np.random.default_rng(0)
+    states, right = rng.normal(size=(400, 30)), rng.random(400) < 0.2
+    assert head.fit(states, right, rng.integers(0, 20, 400)).penalty >= 1000
+    none = head.fit(states, np.zeros(400, bool), rng.integers(0, 20, 400))
+    assert none.probability(states) == pytest.approx(np.full(400, 0.5 / 401))
+
+
+def test_states_and_opinions_are_those_of_transformers(tiny, monkeypatch):  # noqa: F811
+    writer = open_own.Own(str(tiny), dtype="float32")
+    monkeypatch.setattr(reading, "YES", ("y", " yes"))
+    monkeypatch.setattr(reading, "NO", ("n", " no"))
+    monkeypatch.setattr(reading, "ROWS", 2)
+    solutions = ["a first one", "b", "", "a second, longer one"]
+    states, opinions = reading.read(writer, "Q?", solutions)
+    model = transformers.LlamaForCausalLM.from_pretrained(tiny).eval()
+    before, after = reading.judging(writer, "Q?")
+    assert before == "<user>Q?</user><assistant>"
+    assert after == f"</assistant><user>{reading.ASKED}</user><assistant>"
+    for state, opinion, text in zip(states, opinions, solutions, strict=True):
+        with torch.no_grad():
+            whole = model(torch.tensor([writer.tokens(before + text + after)]), output_hidden_states=True)
+        # ours is the normed stream without the last gains, which are 1 here
+        want = whole.hidden_states[-1][0, len(writer.tokens(before + text)) - 1]
+        assert np.allclose(state, want, atol=5e-3)
+        odds = whole.logits[0, -1]
+        y, n = (odds[writer.tokens(word)[0]] for word in "yn")
+        assert opinion == pytest.approx(float(y - n), abs=2e-3)
+    alone, nothing = reading.read(writer, "Q?", solutions, ask=False)
+    assert np.allclose(alone, states, atol=2e-3)
+    assert not nothing.any()
+
+
+def test_a_plan_that_cannot_be_is_refused():
+    with pytest.raises(StudyError, match="unknown field 'sample'; did you mean 'samples'"):
+        plan({"model": "m", "sample": 3})
+    with pytest.raises(StudyError, match="missing"):
+        plan({"model": "m"})
+
+
+SIZES = {"model": "", "problems": 3, "samples": 4, "training": 3, "training_samples": 4, "shots": 1, "together": 2, "tokens": 12}
+
+
+@pytest.fixture
+def world(tiny, tmp_path, monkeypatch):  # noqa: F811
+    """A data set of sums instead of GSM8K, and the three studies over it with the tiny model."""
+    path = tmp_path / "test.jsonl"
+    path.write_text("\n".join(json.dumps({"question": f"{i} + {i}?", "answer": f"Add.\n#### {2 * i}"}) for i in range(9)))
+    monkeypatch.setattr(open_run.datasets, "fetch", lambda name: {"test.jsonl": path})
+    stores = {name: ArtefactStore("smoke", tmp_path / name, name, kinds) for name, kinds in (
+        ("smollm2", ("samples",)), ("smollm2_verifiers", ("scores", "heads")), ("smollm2_thinking", ("searches", "chains")),
+    )}  # fmt: skip
+    monkeypatch.setattr(
+        "scalinglaws.studies.study.tables", lambda name, profile: {k: stores[name].whole(k) for k in stores[name].kinds}
+    )
+    sizes = SIZES | {"model": str(tiny)}
+    monkeypatch.setattr(searching, "load", lambda profile: plan(sizes))
+    makers = {
+        "smollm2": lambda: pipeline.jobs(sizes, stores["smollm2"]),
+        "smollm2_verifiers": lambda: verifying.jobs({"model": str(tiny), "together": 2}, stores["smollm2_verifiers"]),
+        "smollm2_thinking": lambda: searching.jobs(
+            {"model": str(tiny), "problems": 3, "search": [["beam", 4]], "chains": 2, "rounds": 2, "together": 2},
+            stores["smollm2_thinking"],
+        ),
+    }
+    return makers, stores
+
+
+def test_the_studies_follow_from_one_another_and_are_the_same_a_second_time(world, monkeypatch):
+    makers, stores = world
+    first = {}
+    for name, jobs in makers.items():
+        for job in jobs():
+            job.make()
+        first |= {(name, kind): stores[name].whole(kind) for kind in stores[name].kinds}
+    samples = first["smollm2", "samples"]
+    assert samples.groupby(["split", "problem"]).size().tolist() == [4] * 6
+    assert (samples["logp"] < 0).all()
+    scores = first["smollm2_verifiers", "scores"]
+    assert len(scores) == 12
+    assert np.isfinite(scores[["yes", "head"]]).all(axis=None)
+    chains = first["smollm2_thinking", "chains"]
+    assert chains.groupby(["way", "round"]).size().tolist() == [6] * 6
+    assert (chains["text"][(chains["way"] == "wait") & (chains["round"] == 2)].str.count("Wait,") == 2).all()
+    assert first["smollm2_thinking", "searches"]["generated"].gt(0).all()
+
+    monkeypatch.setattr(open_own.Own, "__init__", lambda *a, **k: pytest.fail("the model is loaded though all is stored"))
+    for name, jobs in makers.items():
+        for job in jobs():
+            job.make()
+        for kind in stores[name].kinds:
+            pd.testing.assert_frame_equal(stores[name].whole(kind), first[name, kind])
+
+
+def test_verifiers_are_trained_on_problems_that_are_never_asked(world):
+    makers, stores = world
+    for job in makers["smollm2"]():
+        job.make()
+    own = verifying.Readings({"model": SIZES["model"], "together": 2}, stores["smollm2_verifiers"])
+    told = pipeline.Study(plan(SIZES | {"model": "x"}), stores["smollm2"])
+    asked, training, shots = told.questions("test"), told.questions("training"), told.form.shots
+    texts = [q.text for q in (*asked, *training, *shots)]
+    assert len(set(texts)) == len(texts) == 7
+    assert own.problems("training").tolist() == [0, 1, 2]
+
+
+@pytest.mark.long
+def test_the_real_model_runs_through_its_studies(tmp_path):
+    if importlib.util.find_spec(embedded.PACKAGE) is None:
+        if os.environ.get("SCALINGLAWS_REQUIRE_MODEL"):
+            pytest.fail(f"no packaged model: {embedded.INSTALL}")
+        pytest.skip(f"no packaged model: {embedded.INSTALL}")
+    try:
+        datasets.fetch("gsm8k")
+    except datasets.DataError:
+        if os.environ.get("SCALINGLAWS_REQUIRE_DATA"):
+            raise
+        pytest.skip("dataset missing (set SCALINGLAWS_MIRROR or run make data)")
+    sizes = {"model": "smollm2", "problems": 2, "samples": 4, "training": 1, "training_samples": 2, "shots": 2, "tokens": 80}
+    store = ArtefactStore("smoke", tmp_path, "smollm2", ("samples",))
+    for job in pipeline.jobs(sizes, store):
+        job.make()
+    found = store.whole("samples")
+    assert found["answer"].notna().mean() > 0.2  # worked examples teach it where the number goes
+    assert found["logp"].between(-3, -0.1).all()
