@@ -15,7 +15,7 @@ import pytest
 from scalinglaws.__main__ import main
 from scalinglaws.studies.artefacts import packed
 from scalinglaws.testtime import answers, open_load, open_models, open_run, open_verifiers, search, tree
-from scalinglaws.testtime.answers import Form, Question, boxed, hashes, last_number, same_answer
+from scalinglaws.testtime.answers import Form, Question, boxed, hashes, last_number, lenient, same_answer
 from scalinglaws.testtime.open_models import OpenEngine, split_steps
 
 pytest.importorskip("transformers")
@@ -114,6 +114,8 @@ def test_answers_are_compared_by_meaning():
         (last_number, "first 3, then 1,200.", "1200"),
         (last_number, "it costs $.50", ".50"),
         (last_number, "none at all", None),
+        (lenient, "first 3\n#### 4\nthen 5", "4"),
+        (lenient, "first 3, then 5", "5"),
     ],
 )
 def test_a_number_is_read_where_the_form_says(read, text, answer):
@@ -127,7 +129,7 @@ def test_a_form_asks_with_worked_examples_that_end_as_it_wants():
     assert Form("hashes").read(Form("hashes").told(shots[0])) == "2"
     assert Form("boxed").read(Form("boxed").told(shots[0])) == "2"
     assert Form("last-number").read(Form("last-number").told(shots[0])) == "2"
-    for bad, said in ((("guess", ""), "there are boxed, hashes, last-number"), (("boxed", "Do it."), "needs {problem}"),
+    for bad, said in ((("guess", ""), "there are boxed, hashes, last-number, lenient"), (("boxed", "Do it."), "needs {problem}"),
                       (("boxed", "{x} {problem}"), "other than {problem}")):  # fmt: skip
         with pytest.raises(ValueError, match=said):
             Form(*bad)

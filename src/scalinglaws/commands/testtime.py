@@ -20,7 +20,7 @@ def register(commands) -> None:
     p.add_argument("--prm", metavar="ID", help="a process verifier; without one answers are voted")
     p.add_argument("--prm-family", choices=("rlhflow", "math-shepherd"), help="how the verifier is asked")
     p.add_argument("--data", default="math500", help="math500, gsm8k, or a JSON-lines file with problem and answer")
-    p.add_argument("--answer", metavar="WAY", help="how answers are read: boxed, hashes (a number after ####) or last-number (default: the data's way)")
+    p.add_argument("--answer", metavar="WAY", help="how answers are read: boxed, hashes (a number after ####), last-number, or lenient (hashes, else the last number); default: the data's way")
     p.add_argument("--prompt", metavar="TEXT", help="how a problem is put, with {problem} (default: by --answer)")
     p.add_argument("--shots", type=int, default=0, metavar="K", help="the last K problems serve as worked examples and are not asked")
     p.add_argument(

@@ -14,7 +14,8 @@ class Plan:
 
     model: as for `--model`. problems: the first so many of GSM8K's test set are asked; the next `training` ones train
     verifiers, and are never asked; the last `shots` are worked examples. samples, training_samples: solutions of each.
-    together: problems of one job. tokens: of a solution at most. rows: solutions written at once.
+    answer: how answers are read
+    (`testtime.answers.READERS`). together: problems of one job. tokens: of a solution at most. rows: solutions written at once.
     """
 
     model: str
@@ -23,6 +24,7 @@ class Plan:
     training: int
     training_samples: int
     shots: int = 4
+    answer: str = "hashes"
     together: int = 16
     tokens: int = 200
     temperature: float = 0.8

@@ -67,7 +67,7 @@ class Thinking:
 
     @cached_property
     def _asked(self) -> tuple[Form, list[Question]]:
-        form, asked = open_run.form("gsm8k", open_run.questions("gsm8k"), "hashes", None, self.plan.shots)
+        form, asked = open_run.form("gsm8k", open_run.questions("gsm8k"), self.plan.answer, None, self.plan.shots)
         return form, asked[: self.sizes["problems"]]
 
     @cached_property

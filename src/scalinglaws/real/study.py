@@ -14,10 +14,6 @@ from ..testtime.answers import Form, Question, same_answer
 from ..testtime.open_own import Own
 from .plan import Plan
 
-TEXTS = 8
-"""Texts of a problem's solutions that are stored with the book; all are kept in the build folder."""
-
-
 class Study:
     """One plan; every piece is made once and kept."""
 
@@ -31,7 +27,7 @@ class Study:
 
     @cached_property
     def _asked(self) -> tuple[Form, list[Question]]:
-        return open_run.form("gsm8k", open_run.questions("gsm8k"), "hashes", None, self.plan.shots)
+        return open_run.form("gsm8k", open_run.questions("gsm8k"), self.plan.answer, None, self.plan.shots)
 
     @property
     def form(self) -> Form:
@@ -54,13 +50,13 @@ class Study:
         return {
             "model": p.model, "split": split, "part": part, "problems": [p.problems, p.training][split != "test"],
             "first": 0 if split == "test" else p.problems, "samples": samples, "shots": p.shots, "together": p.together,
-            "tokens": p.tokens, "temperature": p.temperature, "seed": p.seed,
+            "tokens": p.tokens, "temperature": p.temperature, "seed": p.seed, "answer": p.answer,
         }  # fmt: skip
 
     def samples(self, split: str, part: int) -> pd.DataFrame:
-        """A part's samples: split, problem, sample, answer (as read; None), right, tokens, logp, ended, text.
+        """A part's samples: split, problem, sample, reference, answer (as read; None), right, tokens, logp, ended, text.
 
-        logp: mean log p a token, nats at temperature 1. A solution without a number after #### is not read, and wrong.
+        reference: the right answer. logp: mean log p a token, nats at temperature 1. What cannot be read is wrong.
         """
         about = self.about(split, part)
         return self.artefacts.table("samples", about, lambda: self._draw(split, part, about["samples"]))
@@ -79,8 +75,8 @@ class Study:
                 given = self.form.read(text)
                 if given not in known:
                     known[given] = same_answer(all_of[i].answer, given)
-                rows.append((split, i, j, given, known[given], tokens, float(logp), ended, text))
-        columns = ["split", "problem", "sample", "answer", "right", "tokens", "logp", "ended", "text"]
+                rows.append((split, i, j, all_of[i].answer, given, known[given], tokens, float(logp), ended, text))
+        columns = ["split", "problem", "sample", "reference", "answer", "right", "tokens", "logp", "ended", "text"]
         return pd.DataFrame(rows, columns=columns).astype(
             {"problem": np.int16, "sample": np.int16, "tokens": np.int16, "logp": np.float32}
         )

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 BY_STEPS = "Solve the following problem step by step. Separate the steps by blank lines"
+BY_HASHES = "{problem}\n\nWork it out step by step in a few short sentences. End with the final number after ####."
 PROMPTS = {
     "boxed": BY_STEPS + " and put the final answer in \\boxed{{}}.\n\n{problem}",
-    "hashes": "{problem}\n\nWork it out step by step in a few short sentences. End with the final number after ####.",
+    "hashes": BY_HASHES,
+    "lenient": BY_HASHES,
     "last-number": BY_STEPS + " and end with the answer.\n\n{problem}",
 }
 """The prompt for each way of answering, with {problem}; {{ and }} stand for braces."""
@@ -64,7 +66,12 @@ def plain(number: str) -> str:
     return number.replace(",", "").replace("$", "").replace("−", "-")
 
 
-READERS = {"boxed": boxed, "hashes": hashes, "last-number": last_number}
+def lenient(text: str) -> str | None:
+    """The number after ####, and where there is none the last number of the text."""
+    return hashes(text) or last_number(text)
+
+
+READERS = {"boxed": boxed, "hashes": hashes, "last-number": last_number, "lenient": lenient}
 
 
 def same_answer(gold: str, given: str) -> bool:
@@ -100,7 +107,7 @@ class Form:
     @property
     def step(self) -> str:
         """What ends a step: the line break of GSM8K's solutions, a blank line where the prompt asks for one."""
-        return "\n" if self.answer == "hashes" else "\n\n"
+        return "\n" if self.answer in ("hashes", "lenient") else "\n\n"
 
     @property
     def template(self) -> str:
@@ -119,8 +126,8 @@ class Form:
 
     def told(self, question: Question) -> str:
         """A worked solution that ends as this form wants it."""
-        ends = {"boxed": "\\boxed{%s}", "hashes": "#### %s", "last-number": "The answer is %s."}
-        last = ends[self.answer] % question.answer
+        ends = {"boxed": "\\boxed{%s}", "last-number": "The answer is %s."}
+        last = ends.get(self.answer, "#### %s") % question.answer
         return "\n".join(filter(None, (question.solution.strip(), last)))
 
 
