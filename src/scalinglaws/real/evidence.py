@@ -1,0 +1,115 @@
+"""What the studies of a real model stored, as pages read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from ..provenance import made
+from ..studies import study
+from ..testtime import select
+from . import luck
+
+
+@dataclass(frozen=True)
+class Solutions:
+    """As many solutions of each problem. reference [problems]; answers, right, logp [problems, samples].
+
+    answers: as read, None where none could be; logp: mean log p a token, nats, NaN where it was not kept.
+    """
+
+    reference: tuple[str, ...]
+    answers: np.ndarray
+    right: np.ndarray
+    logp: np.ndarray
+    texts: np.ndarray
+
+    @property
+    def n(self) -> int:
+        """Solutions of a problem."""
+        return self.right.shape[1]
+
+    @property
+    def counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """n and c [problems]: solutions, and right ones."""
+        return np.full(len(self.right), self.n), self.right.sum(1)
+
+    @cached_property
+    def hits(self) -> np.ndarray:
+        """`luck.hits` of the solutions."""
+        return luck.hits(self.reference, self.answers.tolist())
+
+    @property
+    def unread(self) -> float:
+        """Share of solutions without an answer that could be read."""
+        return float(np.mean([a is None for a in self.answers.ravel()]))
+
+    @cached_property
+    def numbered(self) -> np.ndarray:
+        """Answers as numbers of the problem's distinct ones, 0 a right one, −1 none [problems, samples]."""
+        return np.array([_numbered(a, r) for a, r in zip(self.answers, self.right, strict=True)])
+
+    def chosen(self, K: Sequence[int], rule: str = "majority", log_score: np.ndarray | None = None) -> np.ndarray:
+        """Accuracy [problems, budgets] of what a rule of `testtime.select` chooses among K solutions."""
+        score = np.zeros(self.right.shape) if log_score is None else log_score
+        pairs = zip(self.numbered, score, strict=True)
+        return np.array([select.replay(a, s, 0, K, rule) for a, s in pairs])
+
+
+def _numbered(answers: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Every right answer is answer 0, however it is spelt; others are known by their number, or their spelling."""
+    known: dict = {}
+    out = []
+    for answer, good in zip(answers, right, strict=True):
+        if answer is None:
+            out.append(-1)
+            continue
+        value = luck.number(answer)
+        out.append(0 if good else known.setdefault(answer if value != value else value, len(known) + 1))
+    return np.array(out)
+
+
+def solutions(samples: pd.DataFrame, reference: Sequence[str] | None = None) -> Solutions:
+    """The test problems' solutions of a stored table. reference: the problems' right answers where the table lacks them."""
+    some = samples[samples["split"] == "test"].sort_values(["problem", "sample"])
+    shape = some["problem"].nunique(), -1
+    grid = lambda name: some[name].to_numpy(object).reshape(shape)
+    texts = lambda name: np.array([[t if isinstance(t, str) else None for t in row] for row in grid(name)], object)
+    if reference is None:
+        reference = grid("reference")[:, 0].tolist()
+    else:
+        reference = [reference[i] for i in some["problem"].unique()]
+    likely = grid("logp").astype(float) if "logp" in some else np.full(grid("right").shape, np.nan)
+    return Solutions(tuple(reference), texts("answer"), grid("right").astype(bool), likely, texts("text"))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Solutions with worked examples (`shown`), without (`bare`), and who made them."""
+
+    shown: Solutions
+    bare: Solutions
+    provenance: pd.DataFrame
+    profile: str
+
+    def about(self) -> str:
+        """A line that says of what the study consists and when it was made."""
+        return made(self.profile, self.provenance)
+
+
+def load(profile: str) -> Evidence:
+    """The studies of a profile. The bare samples were drawn on a GPU and are the same for all but "smoke".
+
+    Raises StoreError where a table is missing.
+    """
+    drawn = study.tables("smollm2_bare", "smoke" if profile == "smoke" else "gpu")
+    bare = solutions(drawn["samples"])
+    stored = study.tables("smollm2", profile)
+    shown = stored["samples"]
+    known = None if "reference" in shown else bare.reference
+    both = pd.concat([stored["provenance"], drawn["provenance"]], ignore_index=True)
+    return Evidence(solutions(shown, known), bare, both, profile)
