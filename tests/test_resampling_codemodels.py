@@ -14,7 +14,7 @@ import pytest
 from scalinglaws import commands, datasets
 from scalinglaws.__main__ import main
 from scalinglaws.commands import resample
-from scalinglaws.resampling import codemodels, estimators, evalplus, plain, sandbox
+from scalinglaws.resampling import codemodels, coders, estimators, evalplus, plain, sandbox
 from scalinglaws.resampling.evalplus import program, same
 from scalinglaws.resampling.sandbox import Sandbox
 from test_testtime_open import tiny  # noqa: F401
@@ -392,7 +392,7 @@ def test_samples_are_added_to_a_finished_run(tasks, tmp_path):
 def test_greedy_is_the_likeliest_continuation(tiny):  # noqa: F811
     import torch
 
-    coder = codemodels.Transformers(str(tiny))
+    coder = coders.Transformers(str(tiny))
     (text,) = coder.write("def f(x):\n", 1, 0.0, [], 6, 0)
     assert coder.write("def f(x):\n", 1, 0.0, [], 6, 1) == [text]
     ids = coder.tokenizer("def f(x):\n", add_special_tokens=False)["input_ids"]
@@ -463,7 +463,7 @@ def test_a_tiny_model_end_to_end(tiny, tasks, tmp_path):  # noqa: F811
     assert "HumanEval/1 (2 of 2)" in done.stderr
     counts = pd.read_parquet(out / "counts.parquet")
     assert list(counts["n"]) == [4, 4]
-    model = codemodels.Transformers(str(tiny)).model
+    model = coders.Transformers(str(tiny)).model
     embeddings = model.get_input_embeddings().weight.numel() + model.lm_head.weight.numel()
     assert (counts["N"] == sum(p.numel() for p in model.parameters()) - embeddings).all()
     (out / "tasks" / "HumanEval-1.json").unlink()
@@ -478,7 +478,7 @@ def test_a_tiny_model_end_to_end(tiny, tasks, tmp_path):  # noqa: F811
 
 
 def test_samples_depend_on_the_seed_alone(tiny):  # noqa: F811
-    coder = codemodels.Transformers(str(tiny), batch=2)
+    coder = coders.Transformers(str(tiny), batch=2)
     assert coder.chat
     draw = lambda seed: coder.write("def f(x):\n", 3, 0.8, ["\ndef "], 12, seed)
     first = draw(5)
@@ -526,7 +526,7 @@ def test_greedy_and_the_context_on_the_command_line(tiny, tasks, tmp_path):  # n
     assert long.stderr.count("\n") == 1
     assert "reads at most 2048 tokens, of which the longest question takes" in long.stderr
     fewer = int(long.stderr.split("give --max-tokens ")[1].split()[0])
-    coder = codemodels.Transformers(str(tiny))
+    coder = coders.Transformers(str(tiny))
     asked = coder.prompt(evalplus.question(evalplus.load("humanevalplus", 1)[0]))
     assert fewer == 2048 - len(coder.tokenizer(asked, add_special_tokens=False)["input_ids"])
 

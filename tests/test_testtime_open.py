@@ -485,3 +485,22 @@ def test_a_verifier_says_when_it_cannot_read_that_much(tiny):
     judge = open_verifiers.open_verifier(str(tiny), "math-shepherd")
     with pytest.raises(open_verifiers.VerifierError, match=r"reads at most 2048 tokens .*smaller --tokens"):
         judge.scores("Q" * 3000, ["step"])
+
+
+def test_the_rate_is_measured_before_the_first_question_that_is_not_stored(tiny, tmp_path):
+    data = tmp_path / "one.jsonl"
+    data.write_text(json.dumps({"problem": "1+1", "answer": "2"}))
+    options = ["--model", tiny, "--data", data, "--budget", 2, "--tokens", 8, "--out", tmp_path / "out"]
+    assert "tokens a second" in command(*options).stderr
+    assert "tokens a second" not in command(*options).stderr
+
+
+def test_without_math_verify_one_line_names_it(tiny, tmp_path, monkeypatch):
+    import importlib.util
+
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "math_verify" else there(name, *more))
+    found = command("--model", tiny, "--data", tmp_path / "none.jsonl")
+    assert found.returncode == 2
+    assert found.stderr.count("\n") == 1
+    assert "pip install math-verify" in found.stderr

@@ -16,7 +16,7 @@ from ..store import write_whole
 ROOMS = {
     "laws": "Laws", "flops": "FLOPs", "store": "The store", "fit": "Fitting", "datasets": "Datasets", "studies": "Studies", "lm": "The engine",
     "pretraining": "Pretraining, read out",
-    "testtime": "Test-time search", "resampling": "Resampling", "claims": "The ledger", "notebook": "What a page needs",
+    "testtime": "Test-time search", "resampling": "Resampling", "real": "A real model", "claims": "The ledger", "notebook": "What a page needs",
 }  # fmt: skip
 """The rooms that people import from, and what their pages are called."""
 

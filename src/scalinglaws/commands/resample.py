@@ -74,7 +74,7 @@ def run(options) -> int:
             return 0
         whole = codemodels.Run(settings, sizes, folder)
         counts = whole.work(
-            tasks, lambda: _coder(codemodels, options), options.workers or os.cpu_count() or 1, say
+            tasks, lambda: _coder(options), options.workers or os.cpu_count() or 1, say
         )
     except (codemodels.RunError, ModelError, sandbox.NoSandbox, StoreError) as error:
         raise UserError(str(error)) from None
@@ -87,16 +87,17 @@ def run(options) -> int:
     return 0
 
 
-def _coder(codemodels, options):
+def _coder(options):
+    from ..resampling import coders
     from ..testtime import open_load
 
     chat = not options.completion and open_load.tokenizer(options.model).chat_template is not None
     name = open_model.backend(options, own=chat)
     if name == "vllm":
-        coder = codemodels.VLLM(options.model)
+        coder = coders.VLLM(options.model)
     elif name == "own":
-        return codemodels.Own(options.model, options.batch, device=options.device)
+        return coders.Own(options.model, options.batch, device=options.device)
     else:
-        coder = codemodels.Transformers(options.model, options.batch or 16, options.device)
+        coder = coders.Transformers(options.model, options.batch or 16, options.device)
     coder.chat = coder.chat and not options.completion
     return coder

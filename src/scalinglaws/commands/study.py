@@ -43,8 +43,8 @@ def _make(options, study) -> int:
     from ..lm.store import StoreError
     from ..resampling.sandbox import NoSandbox
     from ..studies import jobs, slurm
-    from ..testtime.open_load import ModelError
     from ..studies.study import work
+    from ..testtime.open_load import ModelError
 
     sweep.check_counts(options)
     if options.store or options.device:

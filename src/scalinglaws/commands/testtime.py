@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -38,6 +39,8 @@ def run(options) -> int:
     from ..testtime.study import METHODS
 
     open_model.check(options, "budget")
+    if importlib.util.find_spec("math_verify") is None:
+        raise UserError("answers are compared with math-verify: pip install math-verify, or run `make setup`")
     if options.shots < 0:
         raise UserError(f"--shots must not be negative, got {options.shots}")
     options.out = options.out or Path("testtime-runs")
@@ -82,10 +85,13 @@ def run(options) -> int:
     if form != open_models.Form():  # so that results of the plain form keep their names
         about["form"] = [form.answer, form.template, len(form.shots)]
     say = lambda text: print(text, file=sys.stderr, flush=True)
-    speed = open_run.rate(writer, engine.prompts[0], min(writer.batch, options.budget))
-    say(f"measured here: {speed:.0f} tokens a second, so at most {cost.tokens / speed / 60:.0f} minutes in all")
+
+    def first() -> None:
+        speed = open_run.rate(writer, engine.prompts[0], min(writer.batch, options.budget))
+        say(f"measured here: {speed:.0f} tokens a second, so at most {cost.tokens / speed / 60:.0f} minutes in all")
+
     try:
-        table = open_run.run(engine, about, options.method, options.budget, options.out, say)
+        table = open_run.run(engine, about, options.method, options.budget, options.out, say, first)
     except (open_verifiers.VerifierError, StoreError) as error:
         raise UserError(str(error)) from None
     print(

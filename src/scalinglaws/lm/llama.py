@@ -41,7 +41,7 @@ class Llama(Decoder):
             raise NotLlama("a Llama whose heads are not d/heads wide")
         self.epsilon = about.rms_norm_eps
         embedding = parts["model.embed_tokens.weight"]
-        base = float(rope.get("rope_theta") or getattr(about, "rope_theta", 10_000.0))
+        base = float(rope.get("rope_theta", getattr(about, "rope_theta", 10_000.0)))
         angle = torch.outer(
             torch.arange(self.context, dtype=torch.float64),
             base ** (-torch.arange(0, self.width, 2, dtype=torch.float64) / self.width),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..figures import OTHER, OURS, PAPER, REFERENCE
-from .marks import band, counts, key, label_ends, rule, whiskers
+from .marks import band, counts, key, rule, whiskers
 
 
 def coverage(fig, panels):
@@ -22,20 +22,22 @@ def coverage(fig, panels):
     for ax, (title, lines) in zip(axes, panels.items(), strict=True):
         for name, (K, mean, low, high) in lines.items():
             band(ax, K, mean, low, high, ms=4, **looks[name])
-        counts(ax, [K[0], K[-1]], "samples $K$")
+        counts(ax, K, "samples $K$")
         ax.set(title=title, ylim=(0, None))
     axes[0].set_ylabel("share of problems")
     key(fig, axes[0], ncols=3)
 
 
-def luck(fig, own, chance):
-    """Success rates of single problems against what answers to other problems give. own, chance [problems]."""
+def luck(fig, own, chance, n):
+    """Success rates of single problems against what answers to other problems give. own, chance [problems], of n samples."""
     ax = fig.subplots()
-    least = min(own[own > 0].min(), chance[chance > 0].min()) / 2
-    ax.plot(np.maximum(chance, least), np.maximum(own, least), "o", color=OURS, alpha=0.6, ms=5)
-    ends = np.array([least, max(own.max(), chance.max()) * 1.3])
+    across = np.maximum(chance, chance[chance > 0].min() / 2)
+    ax.plot(across, np.maximum(own, 0.5 / n), "o", color=OURS, alpha=0.6, ms=5)
+    ends = np.array([across.min(), across.max() * 1.3])
     ax.plot(ends, ends, "--", color=REFERENCE, label="no better than luck")
-    ax.set(xscale="log", yscale="log", xlabel="share right of answers to other problems", ylabel="share right of its own")
+    rule(ax, y=0.5 / n, text="never", end="left")
+    ax.set(xscale="log", yscale="log", ylim=(0.35 / n, None))
+    ax.set(xlabel="share right of answers to other problems", ylabel="share right of its own")
     key(fig, ax)
 
 
@@ -65,14 +67,3 @@ def beside(fig, panels):
         ax.set(xlabel="pass@1", title=title, xlim=(-0.05, 1))
     axes[0].set_ylabel("accuracy of what passes")
     key(fig, axes[0])
-
-
-def forecasts(fig, K, counted, told):
-    """Coverage counted, and forecast from few samples by two laws. told: name → (mean, low, high) over draws, at K."""
-    ax = fig.subplots()
-    ax.plot(K, counted, "o", color=OURS, ms=4, label="counted")
-    for (name, (mean, low, high)), colour, ls in zip(told.items(), (PAPER, OTHER), ("-", "--"), strict=False):
-        band(ax, K, mean, low, high, color=colour, ls=ls, label=name)
-    counts(ax, [K[0], K[-1]], "samples $K$")
-    ax.set(ylabel="coverage", ylim=(0, None))
-    label_ends(ax)

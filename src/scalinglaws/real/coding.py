@@ -7,7 +7,7 @@ from functools import partial
 
 import pandas as pd
 
-from ..resampling import codemodels, evalplus, sandbox
+from ..resampling import codemodels, coders, evalplus, sandbox
 from ..store import read_table
 from ..studies.artefacts import ArtefactStore
 from ..studies.jobs import Job
@@ -40,7 +40,7 @@ class Programs:
             tasks = evalplus.load(name, self.sizes["sets"][name].get("limit"))
             model = self.sizes["model"]
             run = codemodels.Run(self.settings(name), codemodels.sizes(model), folder)
-            counts = run.work(tasks, lambda: codemodels.Own(model, batch=64), 1)
+            counts = run.work(tasks, lambda: coders.Own(model, batch=64), 1)
             pieces = [json.loads(p.read_text(encoding="utf-8")) for p in sorted((folder / "tasks").glob("*.json"))]
             facts = {p["row"]["task"]: p["provenance"] for p in pieces if "row" in p}
             told = [facts[task] for task in counts["task"]]

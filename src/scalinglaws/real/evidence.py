@@ -101,6 +101,38 @@ class Evidence:
         return made(self.profile, self.provenance)
 
 
+@dataclass(frozen=True)
+class Coded:
+    """Programs of a set of tasks. n, b, c [tasks]: written, pass the base tests, pass all."""
+
+    counts: pd.DataFrame
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """n, b and c [tasks]."""
+        n, b, c = (self.counts[name].to_numpy() for name in "nbc")
+        return n, b, c
+
+
+def programs(profile: str) -> dict[str, Coded]:
+    """The judged programs of each set of tasks that the profile's study holds. Raises StoreError where none is stored."""
+    counts = study.tables("smollm2_code", profile)["counts"]
+    return {name: Coded(own.reset_index(drop=True)) for name, own in counts.groupby("split", sort=False)}
+
+
+def opinions(profile: str, shown: Solutions) -> dict[str, np.ndarray]:
+    """What each verifier says of the solutions [problems, samples]: the higher, the better; −∞ of what cannot be read.
+
+    frequency: how many other solutions of the problem give the same answer. likelihood: mean log p a token.
+    yes: log P(yes)/P(no), asked whether it is right. head: log odds of the head on the states.
+    """
+    stored = study.tables("smollm2_verifiers", profile)["scores"].sort_values(["problem", "sample"])
+    same = shown.numbered[:, :, None] == shown.numbered[:, None, :]
+    told = {"frequency": same.sum(2) - 1.0, "likelihood": shown.logp}
+    told |= {name: stored[name].to_numpy().reshape(shown.right.shape) for name in ("yes", "head")}
+    return {name: np.where(shown.numbered < 0, -np.inf, score) for name, score in told.items()}
+
+
 def load(profile: str) -> Evidence:
     """The studies of a profile. The bare samples were drawn on a GPU and are the same for all but "smoke".
 

@@ -14,6 +14,7 @@ from ..testtime.answers import Form, Question, same_answer
 from ..testtime.open_own import Own
 from .plan import Plan
 
+
 class Study:
     """One plan; every piece is made once and kept."""
 
@@ -70,12 +71,13 @@ class Study:
         told = self.writer.told.reshape(len(prompts), count)
         rows = []
         for i, solutions, likely in zip(which, written, told, strict=True):
-            known: dict[str | None, bool] = {None: False}
+            known: dict[str, bool] = {}
             for j, ((text, tokens, ended), logp) in enumerate(zip(solutions, likely, strict=True)):
                 given = self.form.read(text)
-                if given not in known:
+                if given is not None and given not in known:
                     known[given] = same_answer(all_of[i].answer, given)
-                rows.append((split, i, j, all_of[i].answer, given, known[given], tokens, float(logp), ended, text))
+                right = given is not None and known[given]
+                rows.append((split, i, j, all_of[i].answer, given, right, tokens, float(logp), ended, text))
         columns = ["split", "problem", "sample", "reference", "answer", "right", "tokens", "logp", "ended", "text"]
         return pd.DataFrame(rows, columns=columns).astype(
             {"problem": np.int16, "sample": np.int16, "tokens": np.int16, "logp": np.float32}

