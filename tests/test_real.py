@@ -107,7 +107,7 @@ def world(tiny, tmp_path, monkeypatch):  # noqa: F811
     path.write_text("\n".join(json.dumps({"question": f"{i} + {i}?", "answer": f"Add.\n#### {2 * i}"}) for i in range(9)))
     monkeypatch.setattr(open_run.datasets, "fetch", lambda name: {"test.jsonl": path})
     stores = {name: ArtefactStore("smoke", tmp_path / name, name, kinds) for name, kinds in (
-        ("smollm2", ("samples",)), ("smollm2_verifiers", ("scores", "heads")), ("smollm2_thinking", ("searches", "chains")),
+        ("smollm2", ("samples",)), ("smollm2_training", ("samples",)), ("smollm2_verifiers", ("scores", "heads")), ("smollm2_thinking", ("searches", "chains")),
     )}  # fmt: skip
     monkeypatch.setattr(
         "scalinglaws.studies.study.tables", lambda name, profile: {k: stores[name].whole(k) for k in stores[name].kinds}
@@ -115,7 +115,8 @@ def world(tiny, tmp_path, monkeypatch):  # noqa: F811
     sizes = SIZES | {"model": str(tiny)}
     monkeypatch.setattr(searching, "load", lambda profile: plan(sizes))
     makers = {
-        "smollm2": lambda: pipeline.jobs(sizes, stores["smollm2"]),
+        "smollm2": lambda: pipeline.jobs(sizes | {"training_samples": 0}, stores["smollm2"]),
+        "smollm2_training": lambda: pipeline.jobs(sizes | {"samples": 0}, stores["smollm2_training"]),
         "smollm2_verifiers": lambda: verifying.jobs({"model": str(tiny), "together": 2}, stores["smollm2_verifiers"]),
         "smollm2_thinking": lambda: searching.jobs(
             {"model": str(tiny), "problems": 3, "search": [["beam", 4]], "chains": 2, "rounds": 2, "together": 2},
@@ -132,9 +133,11 @@ def test_the_studies_follow_from_one_another_and_are_the_same_a_second_time(worl
         for job in jobs():
             job.make()
         first |= {(name, kind): stores[name].whole(kind) for kind in stores[name].kinds}
-    samples = first["smollm2", "samples"]
-    assert samples.groupby(["split", "problem"]).size().tolist() == [4] * 6
-    assert (samples["logp"] < 0).all()
+    for name, split in (("smollm2", "test"), ("smollm2_training", "training")):
+        samples = first[name, "samples"]
+        assert set(samples["split"]) == {split}
+        assert samples.groupby("problem").size().tolist() == [4] * 3
+        assert (samples["logp"] < 0).all()
     scores = first["smollm2_verifiers", "scores"]
     assert len(scores) == 12
     assert np.isfinite(scores[["yes", "head"]]).all(axis=None)
@@ -153,8 +156,9 @@ def test_the_studies_follow_from_one_another_and_are_the_same_a_second_time(worl
 
 def test_verifiers_are_trained_on_problems_that_are_never_asked(world):
     makers, stores = world
-    for job in makers["smollm2"]():
-        job.make()
+    for name in ("smollm2", "smollm2_training"):
+        for job in makers[name]():
+            job.make()
     own = verifying.Readings({"model": SIZES["model"], "together": 2}, stores["smollm2_verifiers"])
     told = pipeline.Study(plan(SIZES | {"model": "x"}), stores["smollm2"])
     asked, training, shots = told.questions("test"), told.questions("training"), told.form.shots
@@ -175,7 +179,7 @@ def test_the_real_model_runs_through_its_studies(tmp_path):
         if os.environ.get("SCALINGLAWS_REQUIRE_DATA"):
             raise
         pytest.skip("dataset missing (set SCALINGLAWS_MIRROR or run make data)")
-    sizes = {"model": "smollm2", "problems": 2, "samples": 4, "training": 1, "training_samples": 2, "shots": 2, "tokens": 80}
+    sizes = {"model": "smollm2", "problems": 2, "samples": 4, "shots": 2, "tokens": 80}
     store = ArtefactStore("smoke", tmp_path, "smollm2", ("samples",))
     for job in pipeline.jobs(sizes, store):
         job.make()

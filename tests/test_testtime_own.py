@@ -105,3 +105,36 @@ def test_the_fastest_backend_that_can_is_taken_and_others_are_refused(tiny, monk
     assert ask() == "transformers"
     with pytest.raises(UserError, match="no model of the Llama family"):
         ask("own")
+
+
+@pytest.mark.long
+def test_llama_cpp_writes_what_our_sampler_writes():
+    """Greedily, where it is installed: its activations are rounded, but an easy answer does not hang on that."""
+    import importlib.util
+
+    from scalinglaws.testtime import embedded, open_llamacpp
+
+    pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+    if importlib.util.find_spec(embedded.PACKAGE) is None:
+        pytest.skip(f"no packaged model: {embedded.INSTALL}")
+    theirs, ours = open_llamacpp.LlamaCpp("smollm2", batch=3), open_own.Own("smollm2", dtype="float32")
+    form = Form("hashes")
+    texts = [ours.pose(form, q) for q in ("What is 2+3?", "What is the capital of France?", "What is 2+3?", "Say hello.")]
+    assert theirs.write(texts, 0.0, None, 8) == ours.write(texts, 0.0, None, 8)
+    (stopped,) = theirs.write(texts[:1], 0.0, "+", 8)
+    assert stopped[0].endswith("+")
+    assert not stopped[2]
+
+
+def test_llama_cpp_reads_the_embedded_model_alone_and_says_what_it_needs(tiny, monkeypatch):  # noqa: F811
+    import importlib.util
+    from argparse import Namespace
+
+    from scalinglaws.testtime import open_load, open_llamacpp
+
+    with pytest.raises(open_load.ModelError, match="--model smollm2"):
+        open_llamacpp.LlamaCpp(str(tiny))
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "llama_cpp" else there(name, *more))
+    with pytest.raises(UserError, match="pip install llama-cpp-python"):
+        open_model.backend(Namespace(model=str(tiny), device=None, backend="llama.cpp"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from . import UserError, need_torch
 
-BACKENDS = ("own", "transformers", "vllm")
+BACKENDS = ("own", "transformers", "llama.cpp", "vllm")
 
 
 def add_options(p, temperature: float, tokens: int, out: str) -> None:
@@ -71,6 +71,8 @@ def backend(options, own: bool = True) -> str:
     there = there and importlib.util.find_spec("vllm") is not None
     if options.backend == "vllm" and not there:
         raise UserError("--backend vllm needs a GPU and `pip install vllm`")
+    if options.backend == "llama.cpp" and importlib.util.find_spec("llama_cpp") is None:
+        raise UserError("--backend llama.cpp needs `pip install llama-cpp-python`, which builds llama.cpp")
     if options.backend == "own" and not (own and open_own.fits(options.model)):
         why = "is no model of the Llama family" if own else "continues texts here, which our own sampler does not"
         raise UserError(f"--backend own: {options.model} {why}: take --backend transformers")

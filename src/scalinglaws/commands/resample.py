@@ -91,6 +91,8 @@ def _coder(options):
     from ..resampling import coders
     from ..testtime import open_load
 
+    if options.backend == "llama.cpp":
+        raise UserError("--backend llama.cpp writes answers, not programs: take another, or leave it out")
     chat = not options.completion and open_load.tokenizer(options.model).chat_template is not None
     name = open_model.backend(options, own=chat)
     if name == "vllm":

@@ -105,11 +105,13 @@ def run(options) -> int:
 
 
 def _writer(options):
-    from ..testtime import open_models, open_own
+    from ..testtime import open_llamacpp, open_models, open_own
 
     name = open_model.backend(options)
     if name == "vllm":
         return open_models.VLLM(options.model, seed=options.seed)
+    if name == "llama.cpp":
+        return open_llamacpp.LlamaCpp(options.model, options.batch, options.seed)
     if name == "own":
         return open_own.Own(options.model, options.batch, seed=options.seed, device=options.device)
     return open_models.Transformers(options.model, options.batch or 16, seed=options.seed, device=options.device)

@@ -9,9 +9,13 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from .. import datasets
 from ..provenance import made
+from ..resampling import sandbox
+from ..resampling.estimators import task_bootstrap
 from ..studies import study
-from ..testtime import select
+from ..testtime import embedded, select
+from ..testtime.verifier import within
 from . import luck
 
 
@@ -114,9 +118,28 @@ class Coded:
         return n, b, c
 
 
+def possible(profile: str, name: str) -> str:
+    """The profile of a study that can be read here: the one asked for, or "cpu" where a toy run lacks what it needs.
+
+    "smoke" draws from the model now; without its package, the questions, or a sandbox for programs, the stored tables
+    are shown, and a line says so.
+    """
+    if profile != "smoke":
+        return profile
+    try:
+        embedded.packaged()
+        datasets.fetch("evalplus" if name == "smollm2_code" else "gsm8k")
+        if name == "smollm2_code":
+            sandbox.check()
+    except (embedded.EmbeddedError, datasets.DataError, sandbox.NoSandbox) as error:
+        print(f"{name}: stored results instead of a toy run ({error})")
+        return "cpu"
+    return profile
+
+
 def programs(profile: str) -> dict[str, Coded]:
     """The judged programs of each set of tasks that the profile's study holds. Raises StoreError where none is stored."""
-    counts = study.tables("smollm2_code", profile)["counts"]
+    counts = study.tables("smollm2_code", possible(profile, "smollm2_code"))["counts"]
     return {name: Coded(own.reset_index(drop=True)) for name, own in counts.groupby("split", sort=False)}
 
 
@@ -126,21 +149,31 @@ def opinions(profile: str, shown: Solutions) -> dict[str, np.ndarray]:
     frequency: how many other solutions of the problem give the same answer. likelihood: mean log p a token.
     yes: log P(yes)/P(no), asked whether it is right. head: log odds of the head on the states.
     """
-    stored = study.tables("smollm2_verifiers", profile)["scores"].sort_values(["problem", "sample"])
+    stored = study.tables("smollm2_verifiers", possible(profile, "smollm2"))["scores"].sort_values(["problem", "sample"])
     same = shown.numbered[:, :, None] == shown.numbered[:, None, :]
     told = {"frequency": same.sum(2) - 1.0, "likelihood": shown.logp}
     told |= {name: stored[name].to_numpy().reshape(shown.right.shape) for name in ("yes", "head")}
     return {name: np.where(shown.numbered < 0, -np.inf, score) for name, score in told.items()}
 
 
+def knows(score: np.ndarray, right: np.ndarray, resamples: int, seed: int) -> tuple[float, tuple[float, float]]:
+    """AUC within a problem of scores [problems, samples], mean over problems with both kinds, and its 95 % interval.
+
+    Problems are resampled. Where no problem has both kinds, nothing is known: ½, between 0 and 1.
+    """
+    each = within(score.ravel(), right.ravel(), np.repeat(np.arange(len(right)), right.shape[1]))
+    if not len(each):
+        return 0.5, (0.0, 1.0)
+    return float(each.mean()), task_bootstrap(np.mean, (each,), resamples, seed)
+
+
 def load(profile: str) -> Evidence:
-    """The studies of a profile. The bare samples were drawn on a GPU and are the same for all but "smoke".
+    """The studies of a profile. The bare samples were drawn on a GPU and are the same for all.
 
     Raises StoreError where a table is missing.
     """
-    drawn = study.tables("smollm2_bare", "smoke" if profile == "smoke" else "gpu")
-    bare = solutions(drawn["samples"])
-    stored = study.tables("smollm2", profile)
+    drawn, profile = study.tables("smollm2_bare", "gpu"), possible(profile, "smollm2")
+    bare, stored = solutions(drawn["samples"]), study.tables("smollm2", profile)
     shown = stored["samples"]
     known = None if "reference" in shown else bare.reference
     both = pd.concat([stored["provenance"], drawn["provenance"]], ignore_index=True)

@@ -13,16 +13,17 @@ class Plan:
     """Sizes of one profile.
 
     model: as for `--model`. problems: the first so many of GSM8K's test set are asked; the next `training` ones train
-    verifiers, and are never asked; the last `shots` are worked examples. samples, training_samples: solutions of each.
-    answer: how answers are read
-    (`testtime.answers.READERS`). together: problems of one job. tokens: of a solution at most. rows: solutions written at once.
+    verifiers, and are never asked; the last `shots` are worked examples. samples, training_samples: solutions of each,
+    0 for a study of the others.
+    answer: how answers are read (`testtime.answers.READERS`). together: problems of one job. tokens: of a solution at
+    most. rows: solutions written at once.
     """
 
     model: str
     problems: int
     samples: int
-    training: int
-    training_samples: int
+    training: int = 0
+    training_samples: int = 0
     shots: int = 4
     answer: str = "hashes"
     together: int = 16
@@ -33,7 +34,7 @@ class Plan:
 
 
 def load(profile: str) -> Plan:
-    """The plan of a profile of data/studies/smollm2.yaml. Raises StudyError."""
+    """The plan of a profile of data/studies/smollm2.yaml, whose samples the other studies go on from. Raises StudyError."""
     return plan(study.load("smollm2", profile).sizes)
 
 
@@ -41,8 +42,8 @@ def plan(sizes: dict) -> Plan:
     """The plan of a profile's sizes. Raises StudyError."""
     known = {f.name for f in fields(Plan)}
     if unknown := sorted(set(sizes) - known):
-        raise StudyError(f"smollm2.yaml: unknown field {unknown[0]!r}{study.suggest(unknown[0], known)}")
+        raise StudyError(f"study of a real model: unknown field {unknown[0]!r}{study.suggest(unknown[0], known)}")
     try:
         return Plan(**sizes)
     except TypeError as error:
-        raise StudyError(f"smollm2.yaml: {str(error).removeprefix('Plan.__init__() ')}") from None
+        raise StudyError(f"study of a real model: {str(error).removeprefix('Plan.__init__() ')}") from None

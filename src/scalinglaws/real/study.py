@@ -41,16 +41,18 @@ class Study:
         return self._asked[1][first : first + count]
 
     def parts(self, split: str) -> int:
-        """Jobs of a split."""
-        return -(-len(self.questions(split)) // self.plan.together)
+        """Jobs of a split; none where it is not sampled."""
+        return -(-len(self.questions(split)) // self.plan.together) if self._count(split) else 0
+
+    def _count(self, split: str) -> int:
+        return self.plan.samples if split == "test" else self.plan.training_samples
 
     def about(self, split: str, part: int) -> dict:
         """What names a part's samples."""
         p = self.plan
-        samples = p.samples if split == "test" else p.training_samples
         return {
             "model": p.model, "split": split, "part": part, "problems": [p.problems, p.training][split != "test"],
-            "first": 0 if split == "test" else p.problems, "samples": samples, "shots": p.shots, "together": p.together,
+            "first": 0 if split == "test" else p.problems, "samples": self._count(split), "shots": p.shots, "together": p.together,
             "tokens": p.tokens, "temperature": p.temperature, "seed": p.seed, "answer": p.answer,
         }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Verifiers for the stored solutions of a real model: how each problem's solutions are read, and what is learnt from it.
 
-The study reads the solutions that `smollm2` stored, so that it can be made anew without drawing them anew.
+The study reads the solutions that others stored, so that it can be made anew without drawing them anew.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ..testtime import open_run
 from ..testtime.open_own import Own
 from . import head, reading
 
-SOLUTIONS = "smollm2"
-"""The study whose solutions are read."""
+SOLUTIONS = ("smollm2", "smollm2_training")
+"""The studies whose solutions are read: of the problems that are asked, and of those that verifiers learn from."""
 
 
 def jobs(sizes: dict, artefacts: ArtefactStore) -> list[Job]:
@@ -42,7 +42,8 @@ class Readings:
     @cached_property
     def solutions(self) -> pd.DataFrame:
         """The stored solutions: see `study.Study.samples`."""
-        return study.tables(SOLUTIONS, self.artefacts.profile)["samples"]
+        tables = [study.tables(name, self.artefacts.profile)["samples"] for name in SOLUTIONS]
+        return pd.concat(tables, ignore_index=True)
 
     @cached_property
     def writer(self) -> Own:
