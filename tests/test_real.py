@@ -13,7 +13,7 @@ from scipy.optimize import approx_fprime
 from scipy.special import expit
 
 from scalinglaws import datasets
-from scalinglaws.real import head, pipeline, reading, searching, verifying
+from scalinglaws.real import evidence, head, live, luck, pipeline, reading, searching, verifying
 from scalinglaws.real.plan import plan
 from scalinglaws.studies.artefacts import ArtefactStore
 from scalinglaws.studies.study import StudyError
@@ -97,29 +97,121 @@ def test_a_plan_that_cannot_be_is_refused():
         plan({"model": "m"})
 
 
-SIZES = {"model": "", "problems": 3, "samples": 4, "training": 3, "training_samples": 4, "shots": 1, "together": 2, "tokens": 12}
+def test_what_luck_reaches_is_counted_by_hand():
+    """Three problems, two answers each; the right answers are 1, 2 and 3."""
+    answers = [["1", "2.0"], ["2", None], ["1", "x"]]
+    counts = luck.hits(["1", "2", "3"], answers)
+    assert counts.tolist() == [[1, 0, 1], [1, 1, 0], [0, 0, 0]]
+    assert luck.by_luck(counts, 2, 1) == pytest.approx([1 / 4, 1 / 4, 0])
+    assert luck.by_luck(counts, 2, 2) == pytest.approx([1 / 2, 1 / 2, 0])
+    assert luck.excess(counts, 2, 1) == pytest.approx([1 / 4, 1 / 4, 0])
+
+
+def test_a_model_that_does_not_read_the_question_is_all_luck_and_one_that_does_is_not():
+    rng = np.random.default_rng(0)
+    reference = rng.integers(0, 20, 100).astype(str).tolist()
+    blind = rng.integers(0, 20, (100, 64)).astype(str)
+    counts = luck.hits(reference, blind.tolist())
+    assert abs(luck.excess(counts, 64, 16).mean()) < 0.03
+    assert luck.beyond(counts, 64).sum() == 0
+    knows = np.where(rng.random((100, 64)) < 0.3, np.array(reference)[:, None], blind)
+    counts = luck.hits(reference, knows.tolist())
+    assert luck.beyond(counts, 64).mean() > 0.95
+    assert luck.excess(counts, 64, 4).mean() > 0.4
+
+
+def table(answers, right):
+    rows = [
+        {
+            "split": "test",
+            "problem": i,
+            "sample": j,
+            "reference": "1",
+            "answer": a,
+            "right": r,
+            "logp": -1.0,
+            "text": "t",
+        }
+        for i, (some, good) in enumerate(zip(answers, right, strict=True))
+        for j, (a, r) in enumerate(zip(some, good, strict=True))
+    ]
+    return pd.DataFrame(rows).sample(frac=1, random_state=0)
+
+
+def test_solutions_are_read_in_order_and_answers_are_numbered_by_meaning():
+    answers = [["1", "1.0", "5", None], ["7", "7.00", "8", "x"]]
+    right = [[True, True, False, False], [False] * 4]
+    found = evidence.solutions(table(answers, right))
+    assert found.numbered.tolist() == [[0, 0, 1, -1], [1, 1, 2, 3]]
+    assert found.unread == 1 / 8
+    assert found.counts[1].tolist() == [2, 0]
+    assert found.chosen([4]).ravel() == pytest.approx([1.0, 0.0])
+    named = evidence.solutions(table(answers, right).drop(columns="reference"), ["4", "5", "6"])
+    assert named.reference == ("4", "5")
+
+
+def test_a_verifier_that_knows_is_told_from_one_that_does_not():
+    right = np.array([[True, False, False], [False, True, False], [False, False, False]])
+    assert evidence.knows(right * 1.0, right, 50, 0) == (1.0, (1.0, 1.0))
+    assert evidence.knows(np.zeros((3, 3)), right, 50, 0) == (0.5, (0.5, 0.5))
+    assert evidence.knows(right * 1.0, np.zeros((3, 3), bool), 50, 0) == (0.5, (0.0, 1.0))
+
+
+def test_without_the_model_a_toy_run_shows_what_is_stored_and_a_question_is_not_asked(monkeypatch, capsys):
+    def missing():
+        raise embedded.EmbeddedError("no package here")
+
+    monkeypatch.setattr(embedded, "packaged", missing)
+    assert evidence.possible("smoke", "smollm2") == "cpu"
+    assert evidence.possible("gpu", "smollm2") == "gpu"
+    assert live.ask("What is 1+1?") is None
+    assert capsys.readouterr().out.count("no package here") == 2
+
+
+SIZES = {
+    "model": "",
+    "problems": 3,
+    "samples": 4,
+    "training": 3,
+    "training_samples": 4,
+    "shots": 1,
+    "together": 2,
+    "tokens": 12,
+}
 
 
 @pytest.fixture
 def world(tiny, tmp_path, monkeypatch):  # noqa: F811
     """A data set of sums instead of GSM8K, and the three studies over it with the tiny model."""
     path = tmp_path / "test.jsonl"
-    path.write_text("\n".join(json.dumps({"question": f"{i} + {i}?", "answer": f"Add.\n#### {2 * i}"}) for i in range(9)))
+    path.write_text(
+        "\n".join(json.dumps({"question": f"{i} + {i}?", "answer": f"Add.\n#### {2 * i}"}) for i in range(9))
+    )
     monkeypatch.setattr(open_run.datasets, "fetch", lambda name: {"test.jsonl": path})
     stores = {name: ArtefactStore("smoke", tmp_path / name, name, kinds) for name, kinds in (
         ("smollm2", ("samples",)), ("smollm2_training", ("samples",)), ("smollm2_verifiers", ("scores", "heads")), ("smollm2_thinking", ("searches", "chains")),
     )}  # fmt: skip
     monkeypatch.setattr(
-        "scalinglaws.studies.study.tables", lambda name, profile: {k: stores[name].whole(k) for k in stores[name].kinds}
+        "scalinglaws.studies.study.tables",
+        lambda name, profile: {k: stores[name].whole(k) for k in stores[name].kinds},
     )
     sizes = SIZES | {"model": str(tiny)}
     monkeypatch.setattr(searching, "load", lambda profile: plan(sizes))
     makers = {
         "smollm2": lambda: pipeline.jobs(sizes | {"training_samples": 0}, stores["smollm2"]),
         "smollm2_training": lambda: pipeline.jobs(sizes | {"samples": 0}, stores["smollm2_training"]),
-        "smollm2_verifiers": lambda: verifying.jobs({"model": str(tiny), "together": 2}, stores["smollm2_verifiers"]),
+        "smollm2_verifiers": lambda: verifying.jobs(
+            {"model": str(tiny), "together": 2}, stores["smollm2_verifiers"]
+        ),
         "smollm2_thinking": lambda: searching.jobs(
-            {"model": str(tiny), "problems": 3, "search": [["beam", 4]], "chains": 2, "rounds": 2, "together": 2},
+            {
+                "model": str(tiny),
+                "problems": 3,
+                "search": [["beam", 4]],
+                "chains": 2,
+                "rounds": 2,
+                "together": 2,
+            },
             stores["smollm2_thinking"],
         ),
     }
@@ -146,7 +238,9 @@ def test_the_studies_follow_from_one_another_and_are_the_same_a_second_time(worl
     assert (chains["text"][(chains["way"] == "wait") & (chains["round"] == 2)].str.count("Wait,") == 2).all()
     assert first["smollm2_thinking", "searches"]["generated"].gt(0).all()
 
-    monkeypatch.setattr(open_own.Own, "__init__", lambda *a, **k: pytest.fail("the model is loaded though all is stored"))
+    monkeypatch.setattr(
+        open_own.Own, "__init__", lambda *a, **k: pytest.fail("the model is loaded though all is stored")
+    )
     for name, jobs in makers.items():
         for job in jobs():
             job.make()

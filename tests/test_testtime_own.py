@@ -130,7 +130,7 @@ def test_llama_cpp_reads_the_embedded_model_alone_and_says_what_it_needs(tiny, m
     import importlib.util
     from argparse import Namespace
 
-    from scalinglaws.testtime import open_load, open_llamacpp
+    from scalinglaws.testtime import open_llamacpp, open_load
 
     with pytest.raises(open_load.ModelError, match="--model smollm2"):
         open_llamacpp.LlamaCpp(str(tiny))

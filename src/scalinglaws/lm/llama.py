@@ -29,7 +29,11 @@ class Llama(Decoder):
     def __init__(self, model: Any, dtype: torch.dtype | None = None):
         about, parts = model.config, {k: v.detach() for k, v in model.state_dict().items()}
         rope = getattr(about, "rope_parameters", None) or {}
-        if about.model_type != "llama" or about.hidden_act != "silu" or rope.get("rope_type", "default") != "default":
+        if (
+            about.model_type != "llama"
+            or about.hidden_act != "silu"
+            or rope.get("rope_type", "default") != "default"
+        ):
             raise NotLlama(f"a model of type {about.model_type}, not a plain Llama")
         if any(name.endswith(".bias") for name in parts):
             raise NotLlama("a Llama with biases")

@@ -41,7 +41,9 @@ class Programs:
             model = self.sizes["model"]
             run = codemodels.Run(self.settings(name), codemodels.sizes(model), folder)
             counts = run.work(tasks, lambda: coders.Own(model, batch=64), 1)
-            pieces = [json.loads(p.read_text(encoding="utf-8")) for p in sorted((folder / "tasks").glob("*.json"))]
+            pieces = [
+                json.loads(p.read_text(encoding="utf-8")) for p in sorted((folder / "tasks").glob("*.json"))
+            ]
             facts = {p["row"]["task"]: p["provenance"] for p in pieces if "row" in p}
             told = [facts[task] for task in counts["task"]]
             made = {k: [f[k] for f in told] for k in ("commit", "date")}

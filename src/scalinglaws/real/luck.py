@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 
 from ..resampling.estimators import pass_at
 
@@ -35,6 +36,18 @@ def by_luck(counts: np.ndarray, n: int, K: int) -> np.ndarray:
     off = ~np.eye(len(counts), dtype=bool)
     found = pass_at(np.full(off.sum(), n), counts[off], K).reshape(len(counts), -1)
     return found.mean(1)
+
+
+def beyond(counts: np.ndarray, n: int, level: float = 0.05) -> np.ndarray:
+    """Whether luck cannot explain a problem's right answers [problems].
+
+    So many or more of n would come by luck, at the rate of answers to other problems, with a probability below
+    level/problems (Bonferroni), by the binomial distribution.
+    """
+    rate = by_luck(counts, n, 1)
+    return stats.binom.sf(np.diag(counts) - 1, n, np.clip(rate, 0.5 / (n * len(counts)), None)) < level / len(
+        counts
+    )
 
 
 def excess(counts: np.ndarray, n: int, K: int) -> np.ndarray:

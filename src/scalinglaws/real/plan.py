@@ -42,7 +42,9 @@ def plan(sizes: dict) -> Plan:
     """The plan of a profile's sizes. Raises StudyError."""
     known = {f.name for f in fields(Plan)}
     if unknown := sorted(set(sizes) - known):
-        raise StudyError(f"study of a real model: unknown field {unknown[0]!r}{study.suggest(unknown[0], known)}")
+        raise StudyError(
+            f"study of a real model: unknown field {unknown[0]!r}{study.suggest(unknown[0], known)}"
+        )
     try:
         return Plan(**sizes)
     except TypeError as error:

@@ -34,7 +34,9 @@ def judging(writer: Own, question: str) -> tuple[str, str]:
     return before, after
 
 
-def read(writer: Own, question: str, solutions: Sequence[str], ask: bool = True) -> tuple[np.ndarray, np.ndarray]:
+def read(
+    writer: Own, question: str, solutions: Sequence[str], ask: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """States [solutions, d], float16, at the end of each solution, and log P(yes)/P(no) [solutions] in nats.
 
     A solution may be unfinished; an empty one is read as what stands before it. Without `ask` there are states only,

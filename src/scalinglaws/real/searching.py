@@ -24,7 +24,9 @@ MARK = "####"
 """What stands before an answer: the end of thinking."""
 WAIT = "\nWait,"
 """What takes its place when a chain is made to go on (Muennighoff et al. 2025, Section 3)."""
-AGAIN = "There may be a mistake in this. Solve the problem once more, and end with the final number after ####."
+AGAIN = (
+    "There may be a mistake in this. Solve the problem once more, and end with the final number after ####."
+)
 """What a user says who wants a revision."""
 WAYS = ("wait", "again")
 
@@ -37,7 +39,9 @@ def jobs(sizes: dict, artefacts: ArtefactStore) -> list[Job]:
         for method, budget in sizes.get("search", [])
         for part in range(own.parts)
     ]
-    chains = [Job(f"{way} {part}", partial(own.chains, way, part)) for way in WAYS for part in range(own.parts)]
+    chains = [
+        Job(f"{way} {part}", partial(own.chains, way, part)) for way in WAYS for part in range(own.parts)
+    ]
     return [*searches, *chains]
 
 
@@ -67,7 +71,9 @@ class Thinking:
 
     @cached_property
     def _asked(self) -> tuple[Form, list[Question]]:
-        form, asked = open_run.form("gsm8k", open_run.questions("gsm8k"), self.plan.answer, None, self.plan.shots)
+        form, asked = open_run.form(
+            "gsm8k", open_run.questions("gsm8k"), self.plan.answer, None, self.plan.shots
+        )
         return form, asked[: self.sizes["problems"]]
 
     @cached_property
@@ -90,7 +96,12 @@ class Thinking:
 
     def _about(self, *name) -> dict:
         kept = {k: v for k, v in self.sizes.items() if k != "search"}
-        return kept | {"name": name, "tokens": self.plan.tokens, "shots": self.plan.shots, "seed": self.plan.seed}
+        return kept | {
+            "name": name,
+            "tokens": self.plan.tokens,
+            "shots": self.plan.shots,
+            "seed": self.plan.seed,
+        }
 
     def _seed(self, *name) -> None:
         self.writer.generator.manual_seed(zlib.crc32(f"{self.plan.seed} {name}".encode()))
@@ -103,7 +114,10 @@ class Thinking:
             found = METHODS[method](self.engine, self._which(part), budget)
             where = {"method": method, "budget": budget}
             return pd.DataFrame(
-                [where | {"problem": i} | outcome(f, 0) for i, f in zip(self._which(part), found, strict=True)]
+                [
+                    where | {"problem": i} | outcome(f, 0)
+                    for i, f in zip(self._which(part), found, strict=True)
+                ]
             )
 
         return self.artefacts.table("searches", self._about(method, budget, part), make)
@@ -150,5 +164,11 @@ class Thinking:
         if way == "wait":
             kept = text.partition(MARK)[0].rstrip() + WAIT
             return self.writer.pose(form, question.text) + kept, kept
-        turns = [*form.turns(question.text), {"role": "assistant", "content": text}, {"role": "user", "content": AGAIN}]
-        return self.writer.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True), ""
+        turns = [
+            *form.turns(question.text),
+            {"role": "assistant", "content": text},
+            {"role": "user", "content": AGAIN},
+        ]
+        return self.writer.tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=True
+        ), ""

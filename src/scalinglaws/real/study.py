@@ -37,7 +37,9 @@ class Study:
 
     def questions(self, split: str) -> list[Question]:
         """The problems that are asked ("test"), or those that train verifiers ("training")."""
-        first, count = (0, self.plan.problems) if split == "test" else (self.plan.problems, self.plan.training)
+        first, count = (
+            (0, self.plan.problems) if split == "test" else (self.plan.problems, self.plan.training)
+        )
         return self._asked[1][first : first + count]
 
     def parts(self, split: str) -> int:
@@ -80,7 +82,18 @@ class Study:
                     known[given] = same_answer(all_of[i].answer, given)
                 right = given is not None and known[given]
                 rows.append((split, i, j, all_of[i].answer, given, right, tokens, float(logp), ended, text))
-        columns = ["split", "problem", "sample", "reference", "answer", "right", "tokens", "logp", "ended", "text"]
+        columns = [
+            "split",
+            "problem",
+            "sample",
+            "reference",
+            "answer",
+            "right",
+            "tokens",
+            "logp",
+            "ended",
+            "text",
+        ]
         return pd.DataFrame(rows, columns=columns).astype(
             {"problem": np.int16, "sample": np.int16, "tokens": np.int16, "logp": np.float32}
         )

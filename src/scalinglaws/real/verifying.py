@@ -65,7 +65,12 @@ class Readings:
     def about(self, split: str, part: int) -> dict:
         """What names a part's readings: the solutions, by their texts."""
         texts = self._part(split, part)["text"]
-        return {"model": self.model, "split": split, "part": part, "texts": int(pd.util.hash_pandas_object(texts, index=False).sum() >> 1)}
+        return {
+            "model": self.model,
+            "split": split,
+            "part": part,
+            "texts": int(pd.util.hash_pandas_object(texts, index=False).sum() >> 1),
+        }
 
     def read(self, split: str, part: int) -> tuple[np.ndarray, np.ndarray]:
         """States [n, d] and log P(yes)/P(no) [n] of a part's solutions, in their order (`reading.read`).
@@ -78,7 +83,9 @@ class Readings:
             first = 0 if split == "test" else len(self.problems("test"))
             asked = open_run.questions("gsm8k")
             found = [
-                reading.read(self.writer, asked[first + number].text, own["text"].tolist(), ask=split == "test")
+                reading.read(
+                    self.writer, asked[first + number].text, own["text"].tolist(), ask=split == "test"
+                )
                 for number, own in some.groupby("problem")
             ]
             return tuple(np.concatenate(kind) for kind in zip(*found, strict=True))

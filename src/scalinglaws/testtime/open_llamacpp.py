@@ -26,7 +26,9 @@ class LlamaCpp:
         import os
 
         if name != embedded.NAME:
-            raise open_load.ModelError(f"--backend llama.cpp reads the embedded model alone: --model {embedded.NAME}")
+            raise open_load.ModelError(
+                f"--backend llama.cpp reads the embedded model alone: --model {embedded.NAME}"
+            )
         import llama_cpp
 
         self.api, self.batch = llama_cpp, batch or BATCH
@@ -36,7 +38,9 @@ class LlamaCpp:
         path = str(embedded.packaged()).encode()
         self.model = llama_cpp.llama_model_load_from_file(path, llama_cpp.llama_model_default_params())
         if not self.model:
-            raise open_load.ModelError(f"llama.cpp cannot load {path.decode()}: {embedded.INSTALL} --force-reinstall")
+            raise open_load.ModelError(
+                f"llama.cpp cannot load {path.decode()}: {embedded.INSTALL} --force-reinstall"
+            )
         self.vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
         self.tokenizer, self.rng = open_load.tokenizer(name), np.random.default_rng(seed)
         self.threads = threads or os.cpu_count() or 1
@@ -133,5 +137,7 @@ class _Rows:
         self.batch.n_tokens = len(ids)
         if code := self.api.llama_decode(self.context, self.batch):
             raise open_load.ModelError(f"llama.cpp stopped with {code}")
-        one = lambda k: np.ctypeslib.as_array(self.api.llama_get_logits_ith(self.context, k), (self.vocabulary,))
+        one = lambda k: np.ctypeslib.as_array(
+            self.api.llama_get_logits_ith(self.context, k), (self.vocabulary,)
+        )
         return np.stack([one(k) for k in wanted])

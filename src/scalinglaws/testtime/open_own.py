@@ -54,7 +54,12 @@ class Own:
     """
 
     def __init__(
-        self, name: str, batch: int | None = None, dtype: str = "auto", seed: int = 0, device: str | None = None
+        self,
+        name: str,
+        batch: int | None = None,
+        dtype: str = "auto",
+        seed: int = 0,
+        device: str | None = None,
     ):
         self.tokenizer = open_load.tokenizer(name)
         loaded = open_load.model(name, "auto", device)
@@ -73,11 +78,20 @@ class Own:
         """A text as tokens; nothing is put in front of it."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def samples(self, texts: Sequence[str], count: int, temperature: float, stop: str | None, limit: int) -> list[list]:
+    def samples(
+        self, texts: Sequence[str], count: int, temperature: float, stop: str | None, limit: int
+    ) -> list[list]:
         """`count` continuations of every text, each (text, tokens, whether it ended by itself), as `Writer.write`."""
         contexts, room = [self.tokens(t) for t in texts], np.full(len(texts), limit)
         written, length, told = sample(
-            self.decoder, contexts, count, room, self._stop(stop), temperature, self.generator, self._rows(limit)
+            self.decoder,
+            contexts,
+            count,
+            room,
+            self._stop(stop),
+            temperature,
+            self.generator,
+            self._rows(limit),
         )
         self.told = (told / np.maximum(length, 1)).ravel()
         one = lambda i, j: self._read(written[i, j, : length[i, j]].tolist(), stop)
