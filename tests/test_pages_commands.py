@@ -33,7 +33,7 @@ ELSEWHERE = r"module load miniconda3|conda env create -f environment\.yml( && co
 EXPANDED = r"make (book|test|freeze|bench|lint|model)\b"
 """Targets that continuous integration runs whole; here they are only expanded."""
 SERVERS = {r"make serve": "http://127.0.0.1:8000/", r"\S*jupyter lab": "http://127.0.0.1:8977/lab?token=x"}
-LONG = r"scalinglaws (study (isoflop|testtime|resampling)|testtime|resample)\b"
+LONG = r"scalinglaws (study (isoflop|testtime|resampling|smollm2\w*)|testtime|resample)\b"
 """Commands that train or sample for hours: run with --dry-run."""
 MODELS = (
     "meta-llama/Llama-3.2-1B-Instruct",

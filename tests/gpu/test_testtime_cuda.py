@@ -81,3 +81,25 @@ def test_training_on_examples_is_that_of_a_cpu():
     assert (flat["cpu"] - flat["cuda"]).norm() < 0.5 * (
         flat["cpu"] - SIZE.transformer(len(WORLD.tokens)).initial(0)
     ).norm()
+
+
+def test_a_llama_with_grouped_heads_writes_the_same_on_both():
+    """Greedy rows of many lengths, some with a long beginning in common, and their likelihood."""
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    from scalinglaws.lm.llama import Llama
+
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=300, hidden_size=48, intermediate_size=64, num_hidden_layers=2, num_attention_heads=6,
+        num_key_value_heads=2, max_position_embeddings=256, initializer_range=0.3,
+    )  # fmt: skip
+    model = transformers.LlamaForCausalLM(config).eval()
+    rng = np.random.default_rng(0)
+    first = rng.integers(3, 300, 80).tolist()
+    contexts = [first + rng.integers(3, 300, rng.integers(1, 20)).tolist() for _ in range(24)]
+    room, stop = rng.integers(1, 40, 24), lambda before, token: token == 2
+    cpu = sample(Llama(model), contexts, 3, room, stop, 0.0)
+    gpu = sample(Llama(model.cuda()), contexts, 3, room, stop, 0.0)
+    same = (cpu[0] == gpu[0]).all(-1)
+    assert same.mean() > 0.95
+    assert np.allclose(cpu[2][same], gpu[2][same], atol=0.05)
