@@ -13,7 +13,7 @@ from scipy.optimize import approx_fprime
 from scipy.special import expit
 
 from scalinglaws import datasets
-from scalinglaws.real import evidence, head, live, luck, pipeline, reading, searching, verifying
+from scalinglaws.real import evidence, head, live, luck, pipeline, reading, searching, thinking, verifying
 from scalinglaws.real.plan import plan
 from scalinglaws.studies.artefacts import ArtefactStore
 from scalinglaws.studies.study import StudyError
@@ -280,3 +280,46 @@ def test_the_real_model_runs_through_its_studies(tmp_path):
     found = store.whole("samples")
     assert found["answer"].notna().mean() > 0.2  # worked examples teach it where the number goes
     assert found["logp"].between(-3, -0.1).all()
+
+
+def test_chains_are_read_out_round_by_round_as_by_hand():
+    rows = []
+    told = {
+        (0, 0): ("5", "1", "1"),
+        (0, 1): ("5", "5", None),
+        (1, 0): (None, None, None),
+        (1, 1): ("1", "2", "2"),
+    }
+    for (problem, chain), answers in told.items():
+        for turn, answer in enumerate(answers):
+            rows.append(("wait", problem, chain, turn, answer == "1", answer, 10 + turn, "t"))
+    columns = ["way", "problem", "chain", "round", "right", "answer", "tokens", "text"]
+    found = thinking.chains(pd.DataFrame(rows, columns=columns).sample(frac=1, random_state=1), "wait")
+    assert [s.right.tolist() for s in found["last"]] == [[0, 0.5], [0.5, 0], [0.5, 0]]
+    assert [s.right.tolist() for s in found["majority"]] == [[0, 0.5], [0.25, 0.25], [0.5, 0]]
+    assert [s.right.tolist() for s in found["covered"]] == [[0, 0.5], [0.5, 0.5], [0.5, 0.5]]
+    assert [s.tokens.tolist() for s in found["last"]] == [[10, 10], [21, 21], [33, 33]]
+
+
+def test_ways_are_compared_at_equal_tokens():
+    right = np.array([[True, False, False, False], [False] * 4])
+    of = evidence.solutions(table([["1", "2", "3", "4"], ["2", "2", "3", "4"]], right))
+    spent = thinking.parallel(of, np.full((2, 4), 100.0), [1, 2, 4], "covered")
+    assert [s.mean for s in spent] == [(100, 1 / 8), (200, 1 / 4), (400, 1 / 2)]
+    assert thinking.at(spent, 200).tolist() == [0.5, 0]
+    assert thinking.at(spent, 200 * 2**0.5).tolist() == pytest.approx([0.75, 0])
+    with pytest.raises(ValueError, match="outside of 100 to 400"):
+        thinking.at(spent, 500)
+    voted = thinking.parallel(of, np.full((2, 4), 100.0), [4])
+    assert voted[0].right.tolist() == pytest.approx([0.25, 0])
+
+
+def test_searches_are_told_apart():
+    searches = pd.DataFrame(
+        [("beam", 4, 1, 1.0, 30), ("beam", 4, 0, 0.5, 20), ("dvts", 4, 0, 0.0, 9), ("dvts", 4, 1, 0.0, 9)],
+        columns=["method", "budget", "problem", "right", "generated"],
+    )
+    found = thinking.searched(searches)
+    assert list(found) == [("beam", 4), ("dvts", 4)]
+    assert found["beam", 4].right.tolist() == [0.5, 1.0]
+    assert found["beam", 4].mean == (25.0, 0.75)
