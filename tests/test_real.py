@@ -196,7 +196,8 @@ def world(tiny, tmp_path, monkeypatch):  # noqa: F811
         lambda name, profile: {k: stores[name].whole(k) for k in stores[name].kinds},
     )
     sizes = SIZES | {"model": str(tiny)}
-    monkeypatch.setattr(searching, "load", lambda profile: plan(sizes))
+    for user in (searching, verifying):
+        monkeypatch.setattr(user, "load", lambda profile, name="": plan(sizes))
     makers = {
         "smollm2": lambda: pipeline.jobs(sizes | {"training_samples": 0}, stores["smollm2"]),
         "smollm2_training": lambda: pipeline.jobs(sizes | {"samples": 0}, stores["smollm2_training"]),

@@ -78,13 +78,14 @@ def list_all() -> int:
     from ..lm import study as runs
     from ..studies import study as studies
 
+    wide = max(map(len, studies.names()))
     for name in studies.names():
         if studies.of_runs(studies.read(name)[1]):
             loaded = runs.load(name)
-            print(f"{name:<14} {len(loaded.runs):>4} runs  {loaded.question}")
+            print(f"{name:<{wide}} {len(loaded.runs):>4} runs  {loaded.question}")
         else:
             study = studies.load(name)
-            print(f"{name:<14} {len(study.jobs(study.store())):>4} jobs  {study.question}")
+            print(f"{name:<{wide}} {len(study.jobs(study.store())):>4} jobs  {study.question}")
     return 0
 
 

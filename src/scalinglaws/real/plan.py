@@ -33,9 +33,9 @@ class Plan:
     rows: int = 256
 
 
-def load(profile: str) -> Plan:
-    """The plan of a profile of data/studies/smollm2.yaml, whose samples the other studies go on from. Raises StudyError."""
-    return plan(study.load("smollm2", profile).sizes)
+def load(profile: str, name: str = "smollm2") -> Plan:
+    """The plan of a profile of a study of samples, by default of those that others go on from. Raises StudyError."""
+    return plan(study.load(name, profile).sizes)
 
 
 def plan(sizes: dict) -> Plan:

@@ -44,7 +44,8 @@ class Study:
 
     def parts(self, split: str) -> int:
         """Jobs of a split; none where it is not sampled."""
-        return -(-len(self.questions(split)) // self.plan.together) if self._count(split) else 0
+        problems = self.plan.problems if split == "test" else self.plan.training
+        return -(-problems // self.plan.together) if self._count(split) else 0
 
     def _count(self, split: str) -> int:
         return self.plan.samples if split == "test" else self.plan.training_samples

@@ -16,6 +16,7 @@ from ..studies.jobs import Job
 from ..testtime import open_run
 from ..testtime.open_own import Own
 from . import head, reading
+from .plan import load
 
 SOLUTIONS = ("smollm2", "smollm2_training")
 """The studies whose solutions are read: of the problems that are asked, and of those that verifiers learn from."""
@@ -56,7 +57,8 @@ class Readings:
 
     def parts(self, split: str) -> int:
         """Jobs of a split."""
-        return -(-len(self.problems(split)) // self.together)
+        asked, training = (load(self.artefacts.profile, name) for name in SOLUTIONS)
+        return -(-(asked.problems if split == "test" else training.training) // self.together)
 
     def _part(self, split: str, part: int) -> pd.DataFrame:
         which = self.problems(split)[part * self.together : (part + 1) * self.together]
