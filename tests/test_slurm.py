@@ -147,7 +147,10 @@ def test_a_study_of_artefacts_is_made_by_an_array_as_it_is_locally(slurm, tmp_pa
 
 
 def test_every_study_is_made_at_smoke_size(slurm, tmp_path):
-    """Whatever stands in data/studies: submitted, made by two tasks, packed."""
+    """Whatever stands in data/studies: submitted, made by two tasks, packed.
+
+    Those of the real model need its package and data; their jobs are made by `tests/test_real.py`.
+    """
     from scalinglaws.paths import root
     from scalinglaws.studies import study as studies
 
@@ -156,7 +159,9 @@ def test_every_study_is_made_at_smoke_size(slurm, tmp_path):
     for name in ("registry.toml", "corpora.toml"):
         shutil.copy(root() / "data" / name, tmp_path / "data")
     env = environment(slurm) | {"SCALINGLAWS_ROOT": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    for name in studies.names():
+    names = [name for name in studies.names() if not name.startswith("smollm2")]
+    assert len(names) == 7
+    for name in names:
         command = [sys.executable, "-m", "scalinglaws", "study", name, "--profile", "smoke", "--on", "slurm"]
         done = subprocess.run(
             [*command, "--tasks", "2", "--minutes", "10"], capture_output=True, text=True, cwd=tmp_path, env=env, timeout=400
