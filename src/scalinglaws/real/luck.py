@@ -42,14 +42,9 @@ def beyond(counts: np.ndarray, n: int, level: float = 0.05) -> np.ndarray:
     """Whether luck cannot explain a problem's right answers [problems].
 
     So many or more of n would come by luck, at the rate of answers to other problems, with a probability below
-    level/problems (Bonferroni), by the binomial distribution.
+    level/problems (Bonferroni), by the binomial distribution. A rate of 0 is taken as half an answer of all.
     """
     rate = by_luck(counts, n, 1)
     return stats.binom.sf(np.diag(counts) - 1, n, np.clip(rate, 0.5 / (n * len(counts)), None)) < level / len(
         counts
     )
-
-
-def excess(counts: np.ndarray, n: int, K: int) -> np.ndarray:
-    """pass@K with answers to the problem itself, less `by_luck`, [problems]."""
-    return pass_at(np.full(len(counts), n), np.diag(counts), K) - by_luck(counts, n, K)

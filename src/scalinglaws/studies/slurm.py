@@ -100,7 +100,9 @@ def _task(work: Callable, profile: str, folder: Path, index: int, tasks: int) ->
 
     torch.set_num_threads(int(os.environ.get("SLURM_CPUS_PER_TASK", "1")))
     work(profile, folder, share=(index, tasks))
-    write_whole(_seen_the_end(folder / "slurm", os.environ["SLURM_ARRAY_JOB_ID"]), b"")
+    # submitit submits a single task as a plain job, which belongs to no array
+    job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ["SLURM_JOB_ID"]
+    write_whole(_seen_the_end(folder / "slurm", job), b"")
 
 
 def _seen_the_end(logs: Path, array: str) -> Path:
