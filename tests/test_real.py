@@ -71,8 +71,8 @@ def test_states_and_opinions_are_those_of_transformers(tiny, monkeypatch):  # no
     monkeypatch.setattr(reading, "YES", ("y", " yes"))
     monkeypatch.setattr(reading, "NO", ("n", " no"))
     monkeypatch.setattr(reading, "ROWS", 2)
-    solutions = ["a first one", "b", "", "a second, longer one"]
-    states, opinions = reading.read(writer, "Q?", solutions)
+    solutions = ["a first one", "b", "", "a second, longer one", "two\nlines\n", "\nx"]
+    states, opinions, lines = reading.read(writer, "Q?", solutions)
     model = transformers.LlamaForCausalLM.from_pretrained(tiny).eval()
     before, after = reading.judging(writer, "Q?")
     assert before == "<user>Q?</user><assistant>"
@@ -86,9 +86,13 @@ def test_states_and_opinions_are_those_of_transformers(tiny, monkeypatch):  # no
         odds = whole.logits[0, -1]
         y, n = (odds[writer.tokens(word)[0]] for word in "yn")
         assert opinion == pytest.approx(float(y - n), abs=2e-3)
-    alone, nothing = reading.read(writer, "Q?", solutions, ask=False)
+    alone, nothing, _ = reading.read(writer, "Q?", solutions, ask=False)
     assert np.allclose(alone, states, atol=2e-3)
     assert not nothing.any()
+    assert [len(states_of) for states_of in lines] == [1, 1, 1, 1, 2, 2]
+    begun, _, _ = reading.read(writer, "Q?", ["two\n", "\n"], ask=False)
+    assert np.allclose(lines[4], [begun[0], states[4]], atol=2e-3)
+    assert np.allclose(lines[5], [begun[1], states[5]], atol=2e-3)
 
 
 def test_a_plan_that_cannot_be_is_refused():
@@ -238,7 +242,9 @@ def test_the_studies_follow_from_one_another_and_are_the_same_a_second_time(worl
         assert (samples["logp"] < 0).all()
     scores = first["smollm2_verifiers", "scores"]
     assert len(scores) == 12
-    assert np.isfinite(scores[["yes", "head"]]).all(axis=None)
+    assert np.isfinite(scores[["yes", "head", "last", "min", "product"]]).all(axis=None)
+    assert (scores["product"] <= scores["min"]).all()
+    assert (scores["min"] <= scores["last"]).all()
     chains = first["smollm2_thinking", "chains"]
     assert chains.groupby(["way", "round"]).size().tolist() == [6] * 6
     assert (chains["text"][(chains["way"] == "wait") & (chains["round"] == 2)].str.count("Wait,") == 2).all()

@@ -56,11 +56,15 @@ class Script:
     def __init__(self, seed=0):
         self.rng, self.limits = np.random.default_rng(seed), []
 
-    def pose(self, form, problem):
-        return f"<{problem}>"
+    class tokenizer:
+        chat_template = "<{problem}>"
 
-    def tokenizer(self, text, add_special_tokens=False):
-        return {"input_ids": text.split()}
+        def __new__(cls, text, add_special_tokens=False):
+            return {"input_ids": text.split()}
+
+        @staticmethod
+        def apply_chat_template(turns, **how):
+            return f"<{turns[-1]['content']}>"
 
     def write(self, texts, temperature, stop, limit):
         out = []
@@ -150,7 +154,9 @@ def test_answers_that_cannot_be_read_are_counted_and_said(tmp_path):
 
 def test_questions_of_gsm8k_come_with_their_working(tmp_path):
     path = tmp_path / "some.jsonl"
-    path.write_text('{"question": "q", "answer": "2 + 2 = <<2+2=4>>4 eggs.\\n#### 1,004"}\n{"problem": "p", "answer": 5}\n')
+    path.write_text(
+        '{"question": "q", "answer": "2 + 2 = <<2+2=4>>4 eggs.\\n#### 1,004"}\n{"problem": "p", "answer": 5}\n'
+    )
     first, second = open_run.questions(str(path))
     assert (first.text, first.answer, first.solution) == ("q", "1004", "2 + 2 = 4 eggs.\n")
     assert (second.answer, second.solution) == ("5", "")
@@ -196,7 +202,7 @@ def test_equal_texts_are_read_once():
 
 def test_a_real_model_continues_texts_and_counts_its_tokens(tiny):
     writer = open_models.Transformers(str(tiny), batch=2)
-    prompt = writer.pose(Form(), "1 + 1?")
+    prompt = answers.asked(writer.tokenizer, Form(), "1 + 1?")
     assert prompt.startswith("<user>Solve")
     assert prompt.endswith("<assistant>")
     one = writer.write([prompt, prompt + "longer", "x"], 0.0, None, 12)
@@ -268,7 +274,7 @@ def test_a_run_is_stored_problem_by_problem_and_goes_on(tmp_path):
 
     class Broken(Script):
         def write(self, texts, *rest):
-            if "<two>" in texts[0]:
+            if "two" in texts[0]:
                 raise KeyboardInterrupt
             return super().write(texts, *rest)
 
@@ -499,7 +505,9 @@ def test_without_math_verify_one_line_names_it(tiny, tmp_path, monkeypatch):
     import importlib.util
 
     there = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "math_verify" else there(name, *more))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "math_verify" else there(name, *more)
+    )
     found = command("--model", tiny, "--data", tmp_path / "none.jsonl")
     assert found.returncode == 2
     assert found.stderr.count("\n") == 1

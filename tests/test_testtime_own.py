@@ -9,7 +9,7 @@ import pytest
 
 from scalinglaws.commands import UserError, open_model
 from scalinglaws.testtime import open_models, open_own
-from scalinglaws.testtime.answers import Form
+from scalinglaws.testtime.answers import Form, asked
 from test_testtime_open import QUESTIONS, tiny  # noqa: F401
 
 torch = pytest.importorskip("torch")
@@ -92,7 +92,9 @@ def test_an_engine_searches_with_it_and_a_verifier_that_reads_whole_solutions(ow
 def test_the_fastest_backend_that_can_is_taken_and_others_are_refused(tiny, monkeypatch):  # noqa: F811
     from argparse import Namespace
 
-    ask = lambda backend=None, **more: open_model.backend(Namespace(model=str(tiny), device=None, backend=backend), **more)
+    ask = lambda backend=None, **more: open_model.backend(
+        Namespace(model=str(tiny), device=None, backend=backend), **more
+    )
     assert ask() == "own"
     assert ask(own=False) == "transformers"
     assert ask("transformers") == "transformers"
@@ -119,7 +121,10 @@ def test_llama_cpp_writes_what_our_sampler_writes():
         pytest.skip(f"no packaged model: {embedded.INSTALL}")
     theirs, ours = open_llamacpp.LlamaCpp("smollm2", batch=3), open_own.Own("smollm2", dtype="float32")
     form = Form("hashes")
-    texts = [ours.pose(form, q) for q in ("What is 2+3?", "What is the capital of France?", "What is 2+3?", "Say hello.")]
+    texts = [
+        asked(ours.tokenizer, form, q)
+        for q in ("What is 2+3?", "What is the capital of France?", "What is 2+3?", "Say hello.")
+    ]
     assert theirs.write(texts, 0.0, None, 8) == ours.write(texts, 0.0, None, 8)
     (stopped,) = theirs.write(texts[:1], 0.0, "+", 8)
     assert stopped[0].endswith("+")
@@ -135,6 +140,8 @@ def test_llama_cpp_reads_the_embedded_model_alone_and_says_what_it_needs(tiny, m
     with pytest.raises(open_load.ModelError, match="--model smollm2"):
         open_llamacpp.LlamaCpp(str(tiny))
     there = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "llama_cpp" else there(name, *more))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "llama_cpp" else there(name, *more)
+    )
     with pytest.raises(UserError, match="pip install llama-cpp-python"):
         open_model.backend(Namespace(model=str(tiny), device=None, backend="llama.cpp"))

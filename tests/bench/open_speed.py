@@ -14,14 +14,17 @@ import time
 import torch
 
 from scalinglaws.testtime import open_load, open_models, open_own
+from scalinglaws.testtime.answers import Form, asked
 
-QUESTION = "Janet has 16 eggs and sells three quarters of them for 2 dollars each. How much does she earn? " * 2
+QUESTION = (
+    "Janet has 16 eggs and sells three quarters of them for 2 dollars each. How much does she earn? " * 2
+)
 TOKENS = 32
 
 
 def written(writer, sequences: int) -> float:
     """Tokens a second of `sequences` answers to one question."""
-    text = writer.pose(open_models.Form("hashes"), QUESTION)
+    text = asked(writer.tokenizer, Form("hashes"), QUESTION)
     writer.write([text] * sequences, 0.8, None, 2)
     started = time.perf_counter()
     tokens = sum(count for _, count, _ in writer.write([text] * sequences, 0.8, None, TOKENS))

@@ -7,7 +7,7 @@ import textwrap
 import pandas as pd
 
 from ..testtime import embedded
-from ..testtime.answers import Form
+from ..testtime.answers import Form, asked
 from ..testtime.open_load import ModelError
 from ..testtime.open_own import Own
 
@@ -26,7 +26,7 @@ def ask(
         print(f"not sampled: {error}")
         return None
     form = Form("lenient")
-    (written,) = writer.samples([writer.pose(form, question)], samples, 0.8, None, tokens)
+    (written,) = writer.samples([asked(writer.tokenizer, form, question)], samples, 0.8, None, tokens)
     rows = [
         {
             "answer": form.read(text) or "–",

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 
 from ..studies import study
 from ..studies.study import StudyError
+from ..testtime import open_run
+from ..testtime.answers import Form, Question
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class Plan:
     temperature: float = 0.8
     seed: int = 0
     rows: int = 256
+
+    def asked(self) -> tuple[Form, list[Question]]:
+        """How problems are put, and all that can be asked. Raises datasets.DataError."""
+        return open_run.form("gsm8k", open_run.questions("gsm8k"), self.answer, None, self.shots)
 
 
 def load(profile: str, name: str = "smollm2") -> Plan:

@@ -1,12 +1,13 @@
-"""What a model says of solutions that it reads: its state at their end, and its own yes or no.
+"""What a model says of solutions that it reads: its states at their lines' ends, and its own yes or no.
 
-One reading gives both. The question is read once for all its solutions; after each solution the model is asked, in a
+One reading gives all. The question is read once for all its solutions; after each solution the model is asked, in a
 turn of the user, whether it is right. The state is that of the last token of the solution, before that turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,10 +35,19 @@ def judging(writer: Own, question: str) -> tuple[str, str]:
     return before, after
 
 
-def read(
-    writer: Own, question: str, solutions: Sequence[str], ask: bool = True
-) -> tuple[np.ndarray, np.ndarray]:
-    """States [solutions, d], float16, at the end of each solution, and log P(yes)/P(no) [solutions] in nats.
+class Reading(NamedTuple):
+    """states [solutions, d] at the end of each; opinions [solutions]: log P(yes)/P(no), nats; lines: [its lines, d] each.
+
+    States are float16. A line's is that of the token that breaks it, the last one's that of the solution's end.
+    """
+
+    states: np.ndarray
+    opinions: np.ndarray
+    lines: list[np.ndarray]
+
+
+def read(writer: Own, question: str, solutions: Sequence[str], ask: bool = True) -> Reading:
+    """What the model says of solutions to a question, in their order.
 
     A solution may be unfinished; an empty one is read as what stands before it. Without `ask` there are states only,
     for less, and the opinions are 0.
@@ -48,6 +58,7 @@ def read(
     told = [writer.tokens(text) for text in solutions]
     ids = openings(writer)
     states, opinions = np.zeros((len(told), decoder.d), np.float16), np.zeros(len(told), np.float32)
+    lines, breaks = [states[:0]] * len(told), writer.holding("\n").cpu().numpy()
     order = sorted(range(len(told)), key=lambda i: len(told[i]))  # rows of like length are padded little
     for start in range(0, len(order), ROWS):
         some = order[start : start + ROWS]
@@ -66,7 +77,11 @@ def read(
         end = torch.tensor([len(told[i]) - 1 for i in some], device=decoder.device)
         state = torch.where((end >= 0)[:, None], hidden[at, end.clamp(min=0)], first)
         states[some] = state.float().cpu().numpy().astype(np.float16)
-    return states, opinions
+        for row, i in enumerate(some):
+            ends = np.flatnonzero(breaks[told[i][:-1]])
+            before_last = hidden[row, torch.from_numpy(ends).to(decoder.device)].float().cpu().numpy()
+            lines[i] = np.vstack([before_last.astype(np.float16), states[i : i + 1]])
+    return Reading(states, opinions, lines)
 
 
 def openings(writer: Own) -> tuple[list[int], list[int]]:

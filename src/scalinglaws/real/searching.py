@@ -11,7 +11,7 @@ import pandas as pd
 from ..studies import study
 from ..studies.artefacts import ArtefactStore
 from ..studies.jobs import Job
-from ..testtime import open_run
+from ..testtime import answers
 from ..testtime.answers import Form, Question, same_answer
 from ..testtime.open_models import OpenEngine
 from ..testtime.open_own import Own
@@ -19,6 +19,7 @@ from ..testtime.study import METHODS, outcome
 from . import reading
 from .head import Head
 from .plan import load
+from .verifying import stored
 
 MARK = "####"
 """What stands before an answer: the end of thinking."""
@@ -46,15 +47,14 @@ def jobs(sizes: dict, artefacts: ArtefactStore) -> list[Job]:
 
 
 class HeadVerifier:
-    """The stored head, as a verifier of whole and unfinished solutions."""
+    """A head, as a verifier of whole and unfinished solutions."""
 
     def __init__(self, writer: Own, head: Head):
         self.writer, self.head = writer, head
 
     def last(self, question: str, solutions) -> np.ndarray:
         """P(right) [solutions]."""
-        states, _ = reading.read(self.writer, question, solutions, ask=False)
-        return self.head.probability(states)
+        return self.head.probability(reading.read(self.writer, question, solutions, ask=False).states)
 
 
 class Thinking:
@@ -71,19 +71,14 @@ class Thinking:
 
     @cached_property
     def _asked(self) -> tuple[Form, list[Question]]:
-        form, asked = open_run.form(
-            "gsm8k", open_run.questions("gsm8k"), self.plan.answer, None, self.plan.shots
-        )
+        form, asked = self.plan.asked()
         return form, asked[: self.sizes["problems"]]
 
     @cached_property
     def engine(self) -> OpenEngine:
-        """The model and its head over all problems."""
-        stored = study.tables("smollm2_verifiers", self.profile)["heads"]
-        weight, centre, scale = (stored[k].to_numpy() for k in ("weight", "centre", "scale"))
-        head = Head(weight, float(stored["bias"][0]), centre, scale, float(stored["penalty"][0]))
+        """The model and its process head over all problems."""
         form, asked = self._asked
-        most, verifier = self.plan.tokens, HeadVerifier(self.writer, head)
+        most, verifier = self.plan.tokens, HeadVerifier(self.writer, stored(self.profile, "process"))
         return OpenEngine(self.writer, verifier, asked, most, most, self.plan.temperature, form)
 
     @property
@@ -163,7 +158,7 @@ class Thinking:
         form = self._asked[0]
         if way == "wait":
             kept = text.partition(MARK)[0].rstrip() + WAIT
-            return self.writer.pose(form, question.text) + kept, kept
+            return answers.asked(self.writer.tokenizer, form, question.text) + kept, kept
         turns = [
             *form.turns(question.text),
             {"role": "assistant", "content": text},

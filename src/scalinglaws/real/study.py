@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..studies.artefacts import ArtefactStore
-from ..testtime import open_run
+from ..testtime import answers
 from ..testtime.answers import Form, Question, same_answer
 from ..testtime.open_own import Own
 from .plan import Plan
@@ -28,7 +28,7 @@ class Study:
 
     @cached_property
     def _asked(self) -> tuple[Form, list[Question]]:
-        return open_run.form("gsm8k", open_run.questions("gsm8k"), self.plan.answer, None, self.plan.shots)
+        return self.plan.asked()
 
     @property
     def form(self) -> Form:
@@ -71,7 +71,7 @@ class Study:
         p, all_of = self.plan, self.questions(split)
         which = range(part * p.together, min((part + 1) * p.together, len(all_of)))
         self.writer.generator.manual_seed(zlib.crc32(f"{p.seed} {split} {part}".encode()))
-        prompts = [self.writer.pose(self.form, all_of[i].text) for i in which]
+        prompts = [answers.asked(self.writer.tokenizer, self.form, all_of[i].text) for i in which]
         written = self.writer.samples(prompts, count, p.temperature, None, p.tokens)
         told = self.writer.told.reshape(len(prompts), count)
         rows = []

@@ -9,17 +9,23 @@ from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
+from scipy.special import log_expit
 
 from ..studies import study
 from ..studies.artefacts import ArtefactStore
 from ..studies.jobs import Job
-from ..testtime import open_run
+from ..testtime import open_run, select
 from ..testtime.open_own import Own
 from . import head, reading
 from .plan import load
 
 SOLUTIONS = ("smollm2", "smollm2_training")
 """The studies whose solutions are read: of the problems that are asked, and of those that verifiers learn from."""
+KINDS = ("outcome", "process")
+"""What heads learn: whether a solution is right, from its end; whether it will be, from the end of each line.
+
+The second sees one way of going on from each line: a Monte-Carlo rollout, of which there is one.
+"""
 
 
 def jobs(sizes: dict, artefacts: ArtefactStore) -> list[Job]:
@@ -31,7 +37,7 @@ def jobs(sizes: dict, artefacts: ArtefactStore) -> list[Job]:
         for part in range(own.parts(split))
     ]
     scored = [Job(f"scores {part}", partial(own.scores, part)) for part in range(own.parts("test"))]
-    return [*parts, Job("head", own.weights), *scored]
+    return [*parts, Job("heads", own.weights), *scored]
 
 
 class Readings:
@@ -74,11 +80,8 @@ class Readings:
             "texts": int(pd.util.hash_pandas_object(texts, index=False).sum() >> 1),
         }
 
-    def read(self, split: str, part: int) -> tuple[np.ndarray, np.ndarray]:
-        """States [n, d] and log P(yes)/P(no) [n] of a part's solutions, in their order (`reading.read`).
-
-        Those of training are not asked for an opinion.
-        """
+    def read(self, split: str, part: int) -> reading.Reading:
+        """What the model says of a part's solutions, in their order. Those of training are not asked for an opinion."""
 
         def make():
             some = self._part(split, part)
@@ -90,40 +93,64 @@ class Readings:
                 )
                 for number, own in some.groupby("problem")
             ]
-            return tuple(np.concatenate(kind) for kind in zip(*found, strict=True))
+            states, opinions = (np.concatenate([f[k] for f in found]) for k in (0, 1))
+            return states, opinions, [lines for f in found for lines in f.lines]
 
-        return self.artefacts.artefact("readings", self.about(split, part), make)
+        return reading.Reading(*self.artefacts.artefact("readings", self.about(split, part), make))
 
-    def head(self) -> head.Head:
-        """The outcome verifier, trained on the training problems' solutions."""
+    def head(self, kind: str) -> head.Head:
+        """A verifier trained on the training problems' solutions: of a kind of KINDS."""
 
         def make() -> head.Head:
             parts = range(self.parts("training"))
             some = pd.concat([self._part("training", part) for part in parts])
-            states = np.concatenate([self.read("training", part)[0] for part in parts])
-            return head.fit(states, some["right"].to_numpy(), some["problem"].to_numpy())
+            read = [self.read("training", part) for part in parts]
+            right, problem = some["right"].to_numpy(), some["problem"].to_numpy()
+            if kind == "outcome":
+                return head.fit(np.concatenate([r.states for r in read]), right, problem)
+            lines = [lines for r in read for lines in r.lines]
+            count = [len(own) for own in lines]
+            return head.fit(np.concatenate(lines), np.repeat(right, count), np.repeat(problem, count))
 
-        return self.artefacts.artefact("head", self._about_head(), make)
+        return self.artefacts.artefact("head", {"kind": kind} | self._about_head(), make)
 
     def _about_head(self) -> dict:
         return {"training": [self.about("training", part) for part in range(self.parts("training"))]}
 
     def scores(self, part: int) -> pd.DataFrame:
-        """problem, sample, yes (log P(yes)/P(no)), head (log odds of being right) of a part of the test solutions."""
+        """A row a test solution of a part: problem, sample, yes, head, last, min, product.
+
+        yes: log P(yes)/P(no); head: log odds of the outcome head; last, min, product: log of the process head's P after
+        the last line, of the smallest after any line, and of their product.
+        """
 
         def make() -> pd.DataFrame:
-            some, (states, opinions) = self._part("test", part), self.read("test", part)
-            told = {"yes": opinions, "head": self.head().log_odds(states).astype(np.float32)}
+            some, read = self._part("test", part), self.read("test", part)
+            told = {"yes": read.opinions, "head": self.head("outcome").log_odds(read.states)}
+            each = [log_expit(self.head("process").log_odds(lines)) for lines in read.lines]
+            told |= {how: np.array([select.aggregate(e, how) for e in each]) for how in select.AGGREGATES}
+            told = {name: value.astype(np.float32) for name, value in told.items()}
             return some[["problem", "sample"]].reset_index(drop=True).assign(**told)
 
-        return self.artefacts.table("scores", self.about("test", part) | {"head": True}, make)
+        return self.artefacts.table("scores", self.about("test", part) | {"heads": KINDS}, make)
 
     def weights(self) -> pd.DataFrame:
-        """The head as a table, so that others search with it: weight, centre, scale of each state; bias, penalty."""
+        """The heads as a table, for others: kind; weight, centre, scale of each state; bias, penalty."""
 
         def make() -> pd.DataFrame:
-            found = self.head()
-            each = {"weight": found.weight, "centre": found.centre, "scale": found.scale}
-            return pd.DataFrame(each | {"bias": found.bias, "penalty": found.penalty})
+            found = {kind: self.head(kind) for kind in KINDS}
+            names = ("weight", "centre", "scale", "bias", "penalty")
+            return pd.concat(
+                [pd.DataFrame({"kind": k} | {n: getattr(h, n) for n in names}) for k, h in found.items()]
+            )
 
-        return self.artefacts.table("heads", {"head": "table"} | self._about_head(), make)
+        return self.artefacts.table("heads", {"heads": KINDS} | self._about_head(), make)
+
+
+def stored(profile: str, kind: str) -> head.Head:
+    """A stored head. Raises StoreError where there is none."""
+    table = study.tables("smollm2_verifiers", profile)["heads"].query("kind == @kind")
+    weight, centre, scale, bias, penalty = (
+        table[n].to_numpy() for n in ("weight", "centre", "scale", "bias", "penalty")
+    )
+    return head.Head(weight, float(bias[0]), centre, scale, float(penalty[0]))

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import embedded, open_load
-from .answers import Form, asked
 
 BATCH = 16
 FEED = 512
@@ -44,10 +43,6 @@ class LlamaCpp:
         self.vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
         self.tokenizer, self.rng = open_load.tokenizer(name), np.random.default_rng(seed)
         self.threads = threads or os.cpu_count() or 1
-
-    def pose(self, form: Form, problem: str) -> str:
-        """The text that asks a problem, in the model's chat format."""
-        return asked(self.tokenizer, form, problem)
 
     def write(self, texts: Sequence[str], temperature: float, stop: str | None, limit: int) -> list[tuple]:
         """As `Writer.write`, so many rows at once as `batch` says."""

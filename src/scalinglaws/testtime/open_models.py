@@ -28,10 +28,6 @@ class Writer(Protocol):
         self, texts: Sequence[str], temperature: float, stop: str | None, limit: int
     ) -> list[tuple]: ...
 
-    def pose(self, form: Form, problem: str) -> str:
-        """The text that asks a problem, in the model's chat format (`answers.asked`)."""
-
-
 
 class Transformers:
     """A `Writer` by transformers: left-padded batches. Raises open_load.ModelError."""
@@ -45,9 +41,6 @@ class Transformers:
         self.model = open_load.model(name, dtype, device)
         self.device, self.batch = self.model.device, batch
         torch.manual_seed(seed)
-
-    def pose(self, form: Form, problem: str) -> str:
-        return asked(self.tokenizer, form, problem)
 
     @property
     def parameters(self) -> int:
@@ -94,9 +87,6 @@ class VLLM:
     def __init__(self, name: str, dtype: str = "auto", seed: int = 0):
         self.model = open_load.vllm(name, dtype, seed)
         self.tokenizer = open_load.tokenizer(name)
-
-    def pose(self, form: Form, problem: str) -> str:
-        return asked(self.tokenizer, form, problem)
 
     def write(self, texts, temperature, stop, limit):
         from vllm import SamplingParams
@@ -157,7 +147,7 @@ class OpenEngine:
     ):
         self.writer, self.verifier, self.questions = writer, verifier, list(questions)
         self.most, self.longest_step, self.temperature, self.form = most, longest_step, temperature, form
-        self.prompts = [writer.pose(form, q.text) for q in self.questions]
+        self.prompts = [asked(writer.tokenizer, form, q.text) for q in self.questions]
         self.known: list[list[str]] = [[q.answer] for q in self.questions]
 
     def longest(self, problem: int) -> int:

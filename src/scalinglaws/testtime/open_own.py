@@ -17,7 +17,6 @@ import torch
 from ..lm.llama import Llama
 from ..lm.sampling import sample
 from . import open_load
-from .answers import Form, asked
 
 ROWS = 128
 CACHE = 1 << 30
@@ -69,10 +68,6 @@ class Own:
         self.generator = torch.Generator(self.decoder.device).manual_seed(seed)
         self.end = self.tokenizer.eos_token_id
         self.told = np.zeros(0, np.float32)
-
-    def pose(self, form: Form, problem: str) -> str:
-        """The text that asks a problem, in the model's chat format."""
-        return asked(self.tokenizer, form, problem)
 
     def tokens(self, text: str) -> list[int]:
         """A text as tokens; nothing is put in front of it."""
@@ -131,6 +126,10 @@ class Own:
             return lambda before, token: token == self.end
         within, opens, closes = self._tables(text)
         return lambda before, token: (token == self.end) | within[token] | (opens[before] & closes[token])
+
+    def holding(self, text: str) -> torch.Tensor:
+        """Which tokens [vocabulary] hold a character, or two."""
+        return self._tables(text)[0]
 
     @lru_cache  # noqa: B019  # one model, two stops at most
     def _tables(self, text: str) -> tuple[torch.Tensor, ...]:
