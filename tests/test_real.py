@@ -13,7 +13,18 @@ from scipy.optimize import approx_fprime
 from scipy.special import expit
 
 from scalinglaws import datasets
-from scalinglaws.real import evidence, head, live, luck, pipeline, reading, searching, thinking, verifying
+from scalinglaws.real import (
+    choosing,
+    evidence,
+    head,
+    live,
+    luck,
+    pipeline,
+    reading,
+    searching,
+    thinking,
+    verifying,
+)
 from scalinglaws.real.plan import plan
 from scalinglaws.resampling.estimators import pass_at
 from scalinglaws.studies.artefacts import ArtefactStore
@@ -139,6 +150,7 @@ def table(answers, right):
             "answer": a,
             "right": r,
             "logp": -1.0,
+            "tokens": 10 * j + (0 if r else 5),
             "text": "t",
         }
         for i, (some, good) in enumerate(zip(answers, right, strict=True))
@@ -161,9 +173,43 @@ def test_solutions_are_read_in_order_and_answers_are_numbered_by_meaning():
 
 def test_a_verifier_that_knows_is_told_from_one_that_does_not():
     right = np.array([[True, False, False], [False, True, False], [False, False, False]])
-    assert evidence.knows(right * 1.0, right, 50, 0) == (1.0, (1.0, 1.0))
-    assert evidence.knows(np.zeros((3, 3)), right, 50, 0) == (0.5, (0.5, 0.5))
-    assert evidence.knows(right * 1.0, np.zeros((3, 3), bool), 50, 0) == (0.5, (0.0, 1.0))
+    assert choosing.knows(right * 1.0, right, 50, 0) == (1.0, (1.0, 1.0))
+    assert choosing.knows(np.zeros((3, 3)), right, 50, 0) == (0.5, (0.5, 0.5))
+    assert choosing.knows(right * 1.0, np.zeros((3, 3), bool), 50, 0) == (0.5, (0.0, 1.0))
+
+
+def test_what_verifiers_say_is_a_log_probability_and_what_cannot_be_read_is_never_chosen(monkeypatch):
+    of = evidence.solutions(table([["1", "1.0", "5", None]], [[True, True, False, False]]))
+    scores = pd.DataFrame({"problem": 0, "sample": range(4), "yes": [0.0, np.log(3), -50.0, 9.0]})
+    scores = scores.assign(head=0.0, last=-1.0, min=-2.0, product=-5.0).sample(frac=1, random_state=3)
+    monkeypatch.setattr(choosing.study, "tables", lambda name, profile: {"scores": scores})
+    told = choosing.opinions("cpu", of)
+    assert np.exp(told["frequency"][0]) == pytest.approx([1 / 3, 1 / 3, 0, 0], abs=1e-8)
+    assert np.exp(told["yes"][0]) == pytest.approx([1 / 2, 3 / 4, 0, 0], abs=1e-8)
+    assert np.exp(told["outcome"][0]) == pytest.approx([1 / 2, 1 / 2, 1 / 2, 0])
+    assert [told[name][0, 0] for name in ("likelihood", "process", "min", "product")] == [-1, -1, -2, -5]
+    assert all(score[0, 3] == -np.inf for score in told.values())
+    assert choosing.best(of, told["yes"], [1, 2, 4]).tolist() == [[1 / 2, 1 / 2, 1]]
+    sure = choosing.overconfidence(told["yes"], of.right, of.numbered >= 0)
+    assert sure == pytest.approx([(1 / 2 + 3 / 4 + 0) / 3 - 2 / 3])
+    assert choosing.longer(of).tolist() == [5.0 - 25.0]
+
+
+def test_false_positives_are_held_against_right_programs_of_the_same_task_and_a_toy_run_without_any_shows_stored_ones(monkeypatch, capsys):
+    def counts(split, c):
+        return pd.DataFrame(
+            {"split": split, "n": 9, "b": [4, 2, 3], "c": c, "false_operations": [40, 0, 36], "right_operations": [30, 8, 0]}
+        )
+
+    toy, stored = counts("a", [2, 2, 0]), pd.concat([counts("a", [0, 0, 0]), counts("b", [2, 2, 0])])
+    monkeypatch.setattr(
+        evidence.study, "tables", lambda name, profile: {"counts": toy if profile == "smoke" else stored}
+    )
+    monkeypatch.setattr(evidence, "possible", lambda profile, name: profile)
+    found = evidence.programs("smoke")
+    assert found["a"].counts["c"].tolist() == found["b"].counts["c"].tolist() == [2, 2, 0]
+    assert capsys.readouterr().out == "b: no program of the toy run is right: stored results\n"
+    assert found["a"].longer.tolist() == [40 / 2 - 30 / 2]
 
 
 def test_without_the_model_a_toy_run_shows_what_is_stored_and_a_question_is_not_asked(monkeypatch, capsys):
@@ -311,18 +357,26 @@ def test_chains_are_read_out_round_by_round_as_by_hand():
     assert [s.right.tolist() for s in found["majority"]] == [[0, 0.5], [0.25, 0.25], [0.5, 0]]
     assert [s.right.tolist() for s in found["covered"]] == [[0, 0.5], [0.5, 0.5], [0.5, 0.5]]
     assert [s.tokens.tolist() for s in found["last"]] == [[10, 10], [21, 21], [33, 33]]
+    # readable pairs of neighbouring rounds: 5→1, 1→1, 5→5, 1→2, 2→2
+    assert thinking.changed(pd.DataFrame(rows, columns=columns), "wait") == pytest.approx(2 / 5)
+    tokens, mean, low, high = thinking.curve(found["last"], 200, 0)
+    assert tokens.tolist() == [10, 21, 33]
+    assert mean.tolist() == [0.25, 0.25, 0.25]
+    assert (low.tolist(), high.tolist()) == ([0, 0, 0], [0.5, 0.5, 0.5])
 
 
 def test_ways_are_compared_at_equal_tokens():
     right = np.array([[True, False, False, False], [False] * 4])
-    of = evidence.solutions(table([["1", "2", "3", "4"], ["2", "2", "3", "4"]], right))
-    spent = thinking.parallel(of, np.full((2, 4), 100.0), [1, 2, 4], "covered")
+    of = evidence.solutions(
+        table([["1", "2", "3", "4"], ["2", "2", "3", "4"]], right).assign(tokens=100)
+    )
+    spent = thinking.parallel(of, [1, 2, 4], "covered")
     assert [s.mean for s in spent] == [(100, 1 / 8), (200, 1 / 4), (400, 1 / 2)]
     assert thinking.at(spent, 200).tolist() == [0.5, 0]
     assert thinking.at(spent, 200 * 2**0.5).tolist() == pytest.approx([0.75, 0])
     with pytest.raises(ValueError, match="outside of 100 to 400"):
         thinking.at(spent, 500)
-    voted = thinking.parallel(of, np.full((2, 4), 100.0), [4])
+    voted = thinking.parallel(of, [4])
     assert voted[0].right.tolist() == pytest.approx([0.25, 0])
 
 

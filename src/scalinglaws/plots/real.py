@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..figures import OTHER, OURS, PAPER, REFERENCE
-from .marks import band, counts, key, rule, whiskers
+from ..figures import KINDS, METHODS, OTHER, OURS, PAPER, REFERENCE
+from .marks import band, counts, key, label_ends, rule, whiskers
+from .testtime import NAMES
 
 
 def coverage(fig, panels):
@@ -49,6 +50,42 @@ def judges(fig, found):
     ax.set_yticks(range(len(found)), list(reversed(found)))
     rule(ax, x=0.5, text="a coin")
     ax.set(xlabel="AUC within a problem", ylim=(-0.6, len(found) - 0.4))
+
+
+def choices(fig, lines, budgets):
+    """Accuracy of what each way of choosing picks of N solutions, and their coverage, against N.
+
+    lines: name → (budgets, mean, low, high); the first is the coverage.
+    """
+    ax = fig.subplots()
+    looks = [{"color": OURS, "marker": "o"}]
+    looks += [{"color": c, "marker": m} for c, m in zip(KINDS, "sD^vP", strict=True)]
+    for (name, (N, mean, low, high)), look in zip(lines.items(), looks, strict=False):
+        band(ax, N, mean, low, high, label=name, ms=4, **look)
+    counts(ax, budgets, "solutions $N$")
+    ax.set_ylabel("share of problems")
+    label_ends(ax)
+
+
+def spending(fig, panels):
+    """Accuracy against the tokens that a problem costs, a panel each, all with the same lines.
+
+    panels: title → {name: (tokens, mean, low, high)}; a name of METHODS looks as elsewhere.
+    """
+    axes = np.atleast_1d(fig.subplots(1, len(panels)))
+    for ax, (title, lines) in zip(axes, panels.items(), strict=True):
+        others = iter(zip((OURS, OTHER, REFERENCE), "oD^", strict=True))
+        for name, (tokens, mean, low, high) in lines.items():
+            if name in METHODS:
+                look = METHODS[name] | {"label": NAMES[name].replace("-of-N", "-of-$N$").replace("M = 4", "$M$ = 4")}
+            else:
+                colour, marker = next(others)
+                look = {"color": colour, "marker": marker, "label": name}
+            ax.plot(tokens, mean, lw=1.2, ms=5, **look)
+            ax.vlines(tokens, low, high, color=look["color"], lw=1.6, alpha=0.5)
+        ax.set(xscale="log", xlabel="tokens a problem", title=title, ylim=(0, None))
+    axes[0].set_ylabel("share of problems")
+    key(fig, axes[0], ncols=3)
 
 
 def beside(fig, panels):

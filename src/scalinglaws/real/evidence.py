@@ -12,24 +12,24 @@ import pandas as pd
 from .. import datasets
 from ..provenance import made
 from ..resampling import sandbox
-from ..resampling.estimators import task_bootstrap
 from ..studies import study
 from ..testtime import embedded, select
-from ..testtime.verifier import within
 from . import luck
 
 
 @dataclass(frozen=True)
 class Solutions:
-    """As many solutions of each problem. reference [problems]; answers, right, logp [problems, samples].
+    """As many solutions of each problem. reference [problems]; answers, right, logp, tokens [problems, samples].
 
-    answers: as read, None where none could be; logp: mean log p a token, nats, NaN where it was not kept.
+    answers: as read, None where none could be; logp: mean log p a token, nats; NaN where it, or the number of tokens,
+    was not kept.
     """
 
     reference: tuple[str, ...]
     answers: np.ndarray
     right: np.ndarray
     logp: np.ndarray
+    tokens: np.ndarray
     texts: np.ndarray
 
     @property
@@ -91,8 +91,9 @@ def solutions(samples: pd.DataFrame, reference: Sequence[str] | None = None) -> 
         reference = grid("reference")[:, 0].tolist()
     else:
         reference = [reference[i] for i in some["problem"].unique()]
-    likely = grid("logp").astype(float) if "logp" in some else np.full(grid("right").shape, np.nan)
-    return Solutions(tuple(reference), texts("answer"), grid("right").astype(bool), likely, texts("text"))
+    known = lambda name: grid(name).astype(float) if name in some else np.full(grid("right").shape, np.nan)
+    right = grid("right").astype(bool)
+    return Solutions(tuple(reference), texts("answer"), right, known("logp"), known("tokens"), texts("text"))
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,17 @@ class Coded:
         n, b, c = (self.counts[name].to_numpy() for name in "nbc")
         return n, b, c
 
+    @property
+    def longer(self) -> np.ndarray:
+        """Mean syntax nodes of a task's wrong programs that pass the base tests, less those of its right ones.
+
+        Of the tasks that have both.
+        """
+        _, b, c = self.arrays
+        both = (c > 0) & (b > c)
+        false, right = (self.counts[f"{kind}_operations"].to_numpy()[both] for kind in ("false", "right"))
+        return false / (b - c)[both] - right / c[both]
+
 
 def possible(profile: str, name: str) -> str:
     """The profile of a study that can be read here: the one asked for, or "cpu" where a toy run lacks what it needs.
@@ -142,44 +154,18 @@ def possible(profile: str, name: str) -> str:
 
 
 def programs(profile: str) -> dict[str, Coded]:
-    """The judged programs of each set of tasks that the profile's study holds. Raises StoreError where none is stored.
+    """The judged programs of each set of tasks that is stored. Raises StoreError where none is.
 
-    Where none of a toy run's programs passes, the stored ones are shown, and a line says so.
+    A toy run judges its own; of a set of which it has no right program the stored ones are shown, and a line says so.
     """
-    profile = possible(profile, "smollm2_code")
-    counts = study.tables("smollm2_code", profile)["counts"]
-    if profile == "smoke" and not counts["c"].any():
-        print("smollm2_code: no program of the toy run is right: stored results")
-        counts = study.tables("smollm2_code", "cpu")["counts"]
-    return {name: Coded(own.reset_index(drop=True)) for name, own in counts.groupby("split", sort=False)}
-
-
-def opinions(profile: str, shown: Solutions) -> dict[str, np.ndarray]:
-    """What each verifier says of the solutions [problems, samples]: the higher, the better; −∞ of what cannot be read.
-
-    frequency: how many other solutions of the problem give the same answer. likelihood: mean log p a token.
-    yes: log P(yes)/P(no), asked whether it is right. head: log odds of the head on the states.
-    """
-    stored = study.tables("smollm2_verifiers", possible(profile, "smollm2"))["scores"].sort_values(
-        ["problem", "sample"]
-    )
-    same = shown.numbered[:, :, None] == shown.numbered[:, None, :]
-    told = {"frequency": same.sum(2) - 1.0, "likelihood": shown.logp}
-    told |= {name: stored[name].to_numpy().reshape(shown.right.shape) for name in ("yes", "head")}
-    return {name: np.where(shown.numbered < 0, -np.inf, score) for name, score in told.items()}
-
-
-def knows(
-    score: np.ndarray, right: np.ndarray, resamples: int, seed: int
-) -> tuple[float, tuple[float, float]]:
-    """AUC within a problem of scores [problems, samples], mean over problems with both kinds, and its 95 % interval.
-
-    Problems are resampled. Where no problem has both kinds, nothing is known: ½, between 0 and 1.
-    """
-    each = within(score.ravel(), right.ravel(), np.repeat(np.arange(len(right)), right.shape[1]))
-    if not len(each):
-        return 0.5, (0.0, 1.0)
-    return float(each.mean()), task_bootstrap(np.mean, (each,), resamples, seed)
+    sets = lambda profile: dict(list(study.tables("smollm2_code", profile)["counts"].groupby("split", sort=False)))
+    own = sets(possible(profile, "smollm2_code"))
+    if profile == "smoke":
+        stored = sets("cpu")
+        for name in (n for n in stored if n not in own or not own[n]["c"].any()):
+            own[name] = stored[name]
+            print(f"{name}: no program of the toy run is right: stored results")
+    return {name: Coded(counts.reset_index(drop=True)) for name, counts in own.items()}
 
 
 def load(profile: str) -> Evidence:

@@ -10,6 +10,19 @@ import pandas as pd
 from ..testtime import select
 from .evidence import Solutions
 
+TWINS = {
+    "snell.search.majority": "snell.real.majority",
+    "snell.search.beam-small": "snell.real.beam-small",
+    "snell.search.beam-large": "snell.real.beam-large",
+    "snell.search.hard": "snell.real.hard",
+    "beeching.dvts.large": "beeching.real.dvts",
+    "snell.prm.min": "snell.real.min",
+    "snell.prm.product": "snell.real.product",
+    "snell.prm.orm": "snell.real.orm",
+    "snell.revision.sequential-majority": "snell.real.sequential",
+}
+"""Claims that are checked in a small world and with the real model: id there → id here."""
+
 
 @dataclass(frozen=True)
 class Spent:
@@ -22,6 +35,12 @@ class Spent:
     def mean(self) -> tuple[float, float]:
         """Mean tokens a problem and mean accuracy."""
         return float(self.tokens.mean()), float(self.right.mean())
+
+
+def curve(spent: list[Spent], resamples: int, seed: int) -> tuple[np.ndarray, ...]:
+    """Mean tokens a problem, mean accuracy and the ends of its 95 % intervals, problems resampled: [entries] each."""
+    mean, low, high = select.band(np.array([s.right for s in spent])[None], resamples, seed)
+    return np.array([s.mean[0] for s in spent]), mean, low, high
 
 
 def searched(searches: pd.DataFrame, choice: str = "right") -> dict[tuple[str, int], Spent]:
@@ -58,22 +77,30 @@ def chains(table: pd.DataFrame, way: str) -> dict[str, list[Spent]]:
     return out
 
 
+def changed(table: pd.DataFrame, way: str) -> float:
+    """Share of a way's rounds whose answer differs from that of the round before, as text, of those where both can be read."""
+    own = table[table["way"] == way].sort_values(["problem", "chain", "round"])
+    before = own.groupby(["problem", "chain"])["answer"].shift()
+    both = own["answer"].notna() & before.notna()
+    return float((own["answer"] != before)[both].mean()) if both.any() else float("nan")
+
+
 def _numbered(answers: np.ndarray, right: np.ndarray) -> np.ndarray:
     """0 for a right answer, −1 for none, another number for each other text."""
     _, number = np.unique(answers.ravel().astype(str), return_inverse=True)
     return np.where(right, 0, np.where(answers == "", -1, number.reshape(answers.shape) + 1))
 
 
-def parallel(of: Solutions, tokens: np.ndarray, budgets, rule: str = "majority", score=None) -> list[Spent]:
+def parallel(of: Solutions, budgets, rule: str = "majority", score=None) -> list[Spent]:
     """As many samples side by side as each budget says: what a rule chooses, and the tokens that they take.
 
-    tokens [problems, samples] of each solution. rule: one of `testtime.select.RULES`, or "covered".
+    rule: one of `testtime.select.RULES`, or "covered".
     """
     if rule == "covered":
         right = np.array([select.coverage(row, budgets) for row in of.right])
     else:
         right = of.chosen(budgets, rule, score)
-    return [Spent(right[:, i], tokens.mean(1) * N) for i, N in enumerate(budgets)]
+    return [Spent(right[:, i], of.tokens.mean(1) * N) for i, N in enumerate(budgets)]
 
 
 def at(spent: list[Spent], tokens: float) -> np.ndarray:
