@@ -232,11 +232,12 @@ def test_numbers_as_people_write_them(cell, value):
 
 def test_repeated_data(tmp_path, capsys):
     """Muennighoff's law is true here: --repeated effective finds the law of fresh tokens, keeping the rows does not."""
-    from scalinglaws.laws.extensions import fresh_equivalent
+    from scalinglaws.laws.repeats import MUENNIGHOFF
+    from scalinglaws.laws.repeats import worth as worth_of
 
     N, U = (v.ravel() for v in np.meshgrid(np.geomspace(1e8, 4e9, 6), np.geomspace(1e9, 1e11, 4)))
     D = U * np.random.default_rng(0).permutation(np.tile([1, 16, 64], 8))
-    worth = U * fresh_equivalent(D / U)
+    worth = U * worth_of(D / U, MUENNIGHOFF.R_D)
     path = tmp_path / "r.csv"
     pd.DataFrame({"N": N, "D": D, "loss": LAW.predict(N, worth), "unique_tokens": U}).to_csv(
         path, index=False

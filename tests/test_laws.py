@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 
 from scalinglaws import laws
 from scalinglaws.datasets import paper_table
-from scalinglaws.laws.extensions import fresh_equivalent, lifetime_optimum
+from scalinglaws.laws.overtrained import lifetime_optimum
 
 exponent = st.floats(0.1, 1.0)
 laws_strategy = st.builds(
@@ -227,15 +227,6 @@ def test_lifetime_optimum_against_brute_force():
     assert nothing_served.N == pytest.approx(law.optimum(1e23).N, rel=1e-5)
     with pytest.raises(ValueError, match="irreducible"):
         lifetime_optimum(law, 1.0, served)
-
-
-def test_repeated_data_are_worth_less_than_fresh():
-    epochs = np.geomspace(1, 1e4, 50)
-    worth = fresh_equivalent(epochs)
-    assert fresh_equivalent(1.0) == pytest.approx(1.0)
-    assert (worth <= epochs + 1e-12).all()
-    assert (np.diff(worth) >= 0).all()
-    assert worth[-1] == pytest.approx(1 + 15.39)
 
 
 def test_the_measured_exponent_is_between_the_local_ones_and_reads_a_grid():

@@ -39,6 +39,9 @@ methods:
 Where the runs do not determine the split of a budget into N and D, the answer says what they
 do determine, and gives no allocation.
 
+--law NAME fits another law: repeated data, overtraining, precision, transfer, annealing, broken power laws
+and more. --law list prints their names and columns.
+
 --json prints one object: read, warnings, method, params, interval, objective, status, n, runs,
 undetermined, determined, allocation, predictions, holdout, next, seconds (CPU time: fit,
 bootstrap); with --method all `methods`, with --by `groups`. Exit code 2: bad input, one line
@@ -67,8 +70,9 @@ def register(commands) -> None:
     )
     p.register("action", None, _Once)
     add = p.add_argument
-    add("runs", metavar="RUNS", help="table of runs, or - for standard input")
+    add("runs", metavar="RUNS", nargs="?", help="table of runs, or - for standard input")
     add("--method", choices=["surface", "isoflop", "envelope", "varpro", "all"], default="surface")
+    add("--law", metavar="NAME", help="another law than the surface, with columns of its own; list: print them")
     reading = p.add_argument_group("reading")
     add = reading.add_argument
     add("--columns", metavar="N=HEADER,…", help="which column is what, e.g. N=params,D=tokens,loss=val_loss")
@@ -122,7 +126,7 @@ def register(commands) -> None:
         metavar="N=…,D=…",
         action="append",
         default=[],
-        help="the loss of a run, e.g. N=70B,D=1.4T; may be repeated",
+        help="the loss of a run, e.g. N=70B,D=1.4T (with --law all its columns); may be repeated",
     )
     add(
         "--holdout",
@@ -139,6 +143,9 @@ def register(commands) -> None:
 
 def run(options) -> int:
     """Read, fit, resample, report."""
+    if options.law:
+        return _another(options)
+    _table_given(options)
     _understand(options)
     import numpy as np
 
@@ -171,21 +178,54 @@ def run(options) -> int:
     return 0
 
 
+def _another(options) -> int:
+    """Any other law, by `law`."""
+    from . import law
+
+    if options.law == "list":
+        print(law.listed())
+        return 0
+    form = law.known(options.law)
+    _table_given(options)
+    _sane(options)
+    names = (*form.inputs, form.output)
+    options.columns = _pairs("--columns", options.columns, names)
+    scale = _pairs("--scale", options.scale, names)
+    options.scale = {name: _quantity(f"--scale {name}", value, "") for name, value in scale.items()}
+    print(law.printed(options))
+    return 0
+
+
 def _understand(options):
     """Turn the options' text into values and refuse what cannot be meant, before any file is read."""
+    _sane(options)
+    for flag in ("delta", "asymmetric"):
+        if getattr(options, flag) is not None and options.method not in ("surface", "all"):
+            raise UserError(f"--{flag} is for --method surface; {options.method} has no such thing")
+    _asked(options)
+
+
+def _table_given(options):
+    if options.runs is None:
+        raise UserError("fit: name a table of runs, or - for standard input")
+
+
+def _sane(options):
+    """Refuse what no fit can mean."""
     if options.delta is not None and not (math.isfinite(options.delta) and options.delta > 0):
         raise UserError(f"--delta must be a positive number, got {options.delta:g}")
     if options.asymmetric is not None and not 1 <= options.asymmetric < math.inf:
         raise UserError(f"--asymmetric must be a number, 1 or more, got {options.asymmetric:g}")
-    for flag in ("delta", "asymmetric"):
-        if getattr(options, flag) is not None and options.method not in ("surface", "all"):
-            raise UserError(f"--{flag} is for --method surface; {options.method} has no such thing")
     if options.seed < 0:
         raise UserError(f"--seed must not be negative, got {options.seed}")
     if not 0 < options.level < 1:
         raise UserError(f"--level must be between 0 and 1, got {options.level:g}")
     if options.bootstrap < 0 or options.bootstrap == 1:
         raise UserError(f"--bootstrap must be 0 or at least 2, got {options.bootstrap}")
+
+
+def _asked(options):
+    """What is asked of the surface beside its constants."""
     if options.budget is not None:
         options.budget = _quantity(
             "--budget", re.sub(r"\s*flops?$", "", options.budget, flags=re.IGNORECASE), "FLOPs"

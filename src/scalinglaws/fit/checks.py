@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..laws.extensions import fresh_equivalent
+from ..laws.repeats import MUENNIGHOFF, worth
 from .columns import Reading
 from .lines import group_budgets
 from .reading import TableError
@@ -61,9 +61,9 @@ def without_repeats(runs: pd.DataFrame, how: str) -> pd.DataFrame:
     epochs = np.maximum(runs["D"] / runs["unique_tokens"], 1.0)
     if how == "drop":
         return runs[epochs <= 1.01].drop(columns="unique_tokens")
-    worth = fresh_equivalent(epochs) / epochs
-    C = {"C": runs["C"] * worth} if "C" in runs else {}
-    return runs.assign(D=runs["D"] * worth, **C).drop(columns="unique_tokens")
+    share = worth(epochs, MUENNIGHOFF.R_D) / epochs
+    C = {"C": runs["C"] * share} if "C" in runs else {}
+    return runs.assign(D=runs["D"] * share, **C).drop(columns="unique_tokens")
 
 
 def enough(runs: pd.DataFrame, method: str, where=lambda k: f"row {k + 1}") -> None:

@@ -1,0 +1,202 @@
+"""Any law to a table of one's own: known truths are found, weights are rows, and bad input gets one line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scalinglaws import __main__ as cli
+from scalinglaws import laws
+from scalinglaws.fit import bootstrap
+from scalinglaws.fit.forms import FORMS, rebuilt
+from scalinglaws.fit.general import fit_form
+from scalinglaws.laws import annealing, curves, overtrained, precision, repeats, routed, transfer, translation
+
+
+def truths():
+    """Form → a law and the points at which it is seen."""
+    rng = np.random.default_rng(0)
+    spread = lambda low, high, n=60: np.exp(rng.uniform(np.log(low), np.log(high), n))
+    x, N, D, L = np.geomspace(10, 1e5, 25), spread(1e7, 1e10), spread(1e8, 1e11), rng.uniform(2, 5, 40)
+    U = D / np.maximum(spread(0.3, 50), 1.0)
+    P, X = rng.integers(2, 9, 60).astype(float), rng.choice([1.0, 2.0, 4.0, 16.0, 32.0], 60)
+    base = laws.BESIROGLU
+    return {
+        "m1": (curves.Power(3, 0.2), {"x": x}),
+        "m2": (curves.Offset(0.5, 3, 0.3), {"x": x}),
+        "m3": (curves.Levelled(5, 0.001, 0.4), {"x": x}),
+        "m4": (curves.Implicit(0.1, 1, 20, 0.6, 0.8), {"x": x}),
+        "shifted": (curves.Shifted(0.1, 5, 100, 0.4), {"x": x}),
+        "bnsl-1": (curves.Broken(0.1, 2, 0.05, (1000.0,), (1.0,), (0.3,)), {"x": x}),
+        "bnsl-2": (curves.Broken(0.05, 2, 0.05, (300.0, 8000.0), (0.7, -0.5), (0.2, 0.2)), {"x": x}),
+        "repeats": (repeats.MUENNIGHOFF, {"N": N, "D": D, "U": U}),
+        "overtrained": (overtrained.Overtrained(1.8, 100, 300, 0.15), {"C": 6 * N * D, "M": D / N}),
+        "error-of-loss": (overtrained.ErrorOfLoss(0.85, 2.0, 1.0), {"loss": L}),
+        "trained-in-bits": (precision.TrainedInBits(base, 2.5), {"N": N, "D": D, "P": P}),
+        "quantised": (precision.Quantised(0.06, 0.5, 0.4, 0.8), {"N": N, "D": D, "P": P}),
+        "transfer": (transfer.TEXT_TO_PYTHON, {"D_F": D, "N": N}),
+        "annealing": (
+            annealing.Annealing(2, 0.5, 0.5, 3.0),
+            {"S1": spread(0.1, 30), "S2": rng.uniform(0.001, 0.1, 60)},
+        ),
+        "loss-to-loss": (transfer.LossToLoss(1.2, 0.9, 1.0, 1.5), {"L0": L}),
+        "routed": (routed.Routed(-0.08, -0.1, 0.004, 3.0), {"N": N, "X": X}),
+        "encoder-decoder": (translation.EncoderDecoder(1.0, 50, 0.1, 0.15), {"N_e": N, "N_d": D / 10}),
+        "score-of-loss": (translation.ScoreOfLoss(200, 0.8), {"loss": L}),
+    }
+
+
+TRUTHS = truths()
+
+
+def test_every_form_has_a_truth():
+    assert set(TRUTHS) == set(FORMS)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.long) if n == "bnsl-2" else n for n in TRUTHS])
+def test_a_law_is_found_in_what_it_says(name):
+    law, at = TRUTHS[name]
+    found = fit_form(FORMS[name], at, law.predict(**at), delta=1e-3)
+    assert found.status == "converged"
+    assert found.params == pytest.approx(FORMS[name].parameters(law), rel=1e-3)
+    assert np.abs(found.residuals).max() < 1e-5
+
+
+def test_parameters_and_law_are_two_ways_to_say_the_same():
+    for name, (law, at) in TRUTHS.items():
+        again = rebuilt(law, FORMS[name].parameters(law))
+        assert again == law, name
+        assert again.predict(**at) == pytest.approx(law.predict(**at)), name
+
+
+def noisy(n=40, seed=1, noise=0.02):
+    rng = np.random.default_rng(seed)
+    x = np.geomspace(1, 1e4, n)
+    return x, curves.Offset(1.0, 2.0, 0.3).predict(x) * np.exp(noise * rng.normal(size=n))
+
+
+def test_a_weight_of_two_is_a_row_twice_and_of_nought_no_row():
+    x, y = noisy()
+    form, w = FORMS["m2"], np.where(np.arange(40) < 10, 2.0, 1.0)
+    w[-1] = 0.0
+    rows = np.repeat(np.arange(40), w.astype(int))
+    for delta in (1e-3, 0.05, np.inf):
+        weighted = fit_form(form, {"x": x}, y, delta=delta, weights=w)
+        repeated = fit_form(form, {"x": x[rows]}, y[rows], delta=delta)
+        assert weighted.objective == pytest.approx(repeated.objective, rel=1e-5)
+        assert weighted.params == pytest.approx(repeated.params, rel=2e-2)
+
+
+def test_a_wild_row_moves_least_squares_and_hardly_the_huber_fit():
+    x, y = noisy()
+    y[20] *= 3
+    off = lambda delta: abs(fit_form(FORMS["m2"], {"x": x}, y, delta=delta).params["alpha"] - 0.3)
+    assert off(1e-3) < 0.05 < off(np.inf)
+
+
+def test_units_change_only_the_factor():
+    x, y = noisy()
+    one, other = (fit_form(FORMS["m2"], {"x": s * x}, y).params for s in (1.0, 1e6))
+    assert other["alpha"] == pytest.approx(one["alpha"], rel=1e-4)
+    assert other["E"] == pytest.approx(one["E"], rel=1e-4)
+    assert other["A"] == pytest.approx(one["A"] * 1e6 ** one["alpha"], rel=1e-3)
+
+
+@pytest.mark.long
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    inside = []
+    for seed in range(40):
+        x, y = noisy(seed=seed)
+        boot = bootstrap(fit_form(FORMS["m2"], {"x": x}, y), 200, seed)
+        low, high = boot.interval("alpha", 0.9, "expanded")
+        inside.append(low <= 0.3 <= high)
+    assert 0.78 <= np.mean(inside) <= 1.0
+
+
+def test_what_cannot_be_fitted_is_refused():
+    x, y = noisy()
+    with pytest.raises(ValueError, match="y must be positive in every row; row 3 holds -1"):
+        fit_form(FORMS["m2"], {"x": x}, np.where(np.arange(40) == 2, -1.0, y))
+    with pytest.raises(ValueError, match="bnsl-1 has 6 parameters: 5 rows"):
+        fit_form(FORMS["bnsl-1"], {"x": x[:5]}, y[:5])
+
+
+# ---- the command ------------------------------------------------------------------------------------------
+
+
+def call(capsys, *words):
+    code = cli.main(["fit", *map(str, words)])
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+@pytest.fixture
+def table(tmp_path):
+    law, at = TRUTHS["repeats"]
+    y = law.predict(**at) * np.exp(0.005 * np.random.default_rng(3).normal(size=60))
+    path = tmp_path / "runs.csv"
+    pd.DataFrame({"params": at["N"], "D": at["D"], "unique": at["U"], "loss": y}).to_csv(path, index=False)
+    return path
+
+
+COLUMNS = "N=params,U=unique"
+
+
+def test_a_table_is_fitted_held_out_and_asked(table, capsys):
+    words = (table, "--law", "repeats", "--columns", COLUMNS, "--bootstrap", 30, "--seed", 1)
+    asked = ("--holdout", "D>5e10", "--predict", "N=1B,D=20B,U=5B", "--predict", "N=1e12,D=20B,U=5B")
+    code, out, err = call(capsys, *words, *asked, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["n"] + found["holdout"]["n"] == 60
+    assert found["holdout"]["rms"] < 0.03
+    near, far = found["predictions"]
+    assert near["loss"] == pytest.approx(repeats.MUENNIGHOFF.predict(1e9, 20e9, 5e9), rel=0.01)
+    assert near["run"][0] < near["law"][0] <= near["law"][1] < near["run"][1]
+    assert far["N"] == 1e12
+    assert any("N = 1e+12 lies outside" in w for w in found["warnings"])
+    code, out, _ = call(capsys, *words)
+    assert "U from column 'unique'" in out
+    assert "R_D" in out
+    assert "95 %:" in out
+
+
+def test_the_list_names_every_law(capsys):
+    code, out, _ = call(capsys, "--law", "list")
+    assert code == 0
+    assert all(name in out for name in FORMS)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--law", "repeat"], "no such law; did you mean repeats?"),
+        (["--law", "repeats"], "column N is missing; --law repeats reads N, D, U, loss: name it with --columns N=HEADER"),
+        (["--law", "repeats", "--columns", COLUMNS, "--budget", "1e20"], "--budget is for the surface"),
+        (["--law", "repeats", "--columns", COLUMNS, "--method", "varpro"], "--repeated and --method are for the surface"),
+        (["--law", "repeats", "--columns", COLUMNS, "--predict", "N=1e9,D=1e9"], "needs N, D, U; U is missing"),
+        (["--law", "repeats", "--columns", "N=params,V=unique"], "V is none of N, D, U, loss"),
+        (["--law", "repeats", "--columns", COLUMNS, "--holdout", "D>1e99"], "leaves out 0 of 60 rows"),
+    ],
+)  # fmt: skip
+def test_one_line_says_what_is_wrong(table, capsys, words, said):
+    code, out, err = call(capsys, table, *words)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_bad_cell_is_named_by_its_line_and_no_table_is_asked_for(table, capsys):
+    table.write_text(table.read_text().replace("loss\n", "loss\n1e9,1e10,1e9,none\n"))
+    words = ("--law", "repeats", "--columns", COLUMNS, "--bootstrap", 0)
+    _, _, err = call(capsys, table, *words)
+    assert "line 2: column loss is 'none'; give a positive number" in err
+    code, out, _ = call(capsys, table, *words, "--drop-diverged")
+    assert code == 0
+    assert "1 rows without a positive loss left out" in out
+    code, _, err = call(capsys)
+    assert code == 2
+    assert "name a table of runs" in err
