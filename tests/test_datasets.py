@@ -316,7 +316,7 @@ def test_the_registry_is_complete():
         for f in entry["files"]:
             assert len(f["sha256"]) == 64
             assert f["bytes"] > 0
-    assert {"epoch", "porian", "monkeys", "math500", "gsm8k", "evalplus", "tinyshakespeare", "gutenberg"} == set(
+    assert {"epoch", "porian", "monkeys", "math500", "gsm8k", "evalplus", "tinyshakespeare", "gutenberg", "datablations"} == set(
         datasets.names()
     )
     books = datasets.gutenberg_manifest()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scalinglaws import __main__ as cli
+from test_repeated import made
 
 PAGE = (Path(__file__).parents[1] / "book" / "fit.md").read_text()
 COMMANDS = re.findall(r"^\$ \.venv/bin/python -m scalinglaws (.+)$", PAGE, re.MULTILINE)
@@ -21,6 +22,8 @@ def example(tmp_path_factory):
         patch.chdir(tmp_path_factory.mktemp("page"))
         names = {}
         exec("\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)), names)
+        runs = made(noise=0.005)
+        runs.to_csv("repeated.csv", index=False)
         yield names | {"folder": Path.cwd()}
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import nnls
 
 from scalinglaws import laws
 from scalinglaws.laws.annealing import Annealing, areas
@@ -16,7 +15,7 @@ from scalinglaws.laws.curves import ZHAI, Broken, Implicit, Levelled, Offset, Po
 from scalinglaws.laws.density import Densing
 from scalinglaws.laws.overtrained import ErrorOfLoss, Overtrained
 from scalinglaws.laws.precision import Quantised, TrainedInBits
-from scalinglaws.laws.pruning import Pruned
+from scalinglaws.laws.pruning import Pruned, simulated
 from scalinglaws.laws.repeats import C4, MUENNIGHOFF, RIVALS, worth
 from scalinglaws.laws.routed import Routed
 from scalinglaws.laws.transfer import TEXT_TO_PYTHON, LossToLoss
@@ -210,29 +209,20 @@ def test_zhais_curve_is_bounded_at_both_ends():
 # ---- pruning: an exact theory against a simulation --------------------------------------------------------
 
 
-def simulated(alpha, kept, hardest, angle, seed, d=120):
-    """Error of the student with the largest margin, found exactly as a least-distance problem."""
-    rng = np.random.default_rng(seed)
-    count = round(alpha * d)
-    x = rng.normal(size=(round(count / kept), d))
-    probed = np.abs(np.cos(angle) * x[:, 0] + np.sin(angle) * x[:, 1])
-    order = np.argsort(probed if hardest else -probed)[:count]
-    signed = (np.sign(x[:, 0])[:, None] * x)[order]
-    table, goal = np.vstack([signed.T, np.ones(count)]), np.append(np.zeros(d), 1.0)
-    u, _ = nnls(table, goal, maxiter=200 * count)
-    rest = table @ u - goal
-    w = -rest[:d] / rest[d]
-    return np.arccos(w[0] / np.linalg.norm(w)) / np.pi
-
-
 @pytest.mark.parametrize(
     ("alpha", "kept", "hardest", "angle"),
     [(2.0, 1.0, True, 0.0), (3.0, 0.5, True, 0.0), (2.0, 0.4, False, 0.0), (2.0, 0.5, True, 0.4)],
 )
 def test_the_theory_of_pruning_is_what_a_simulation_finds(alpha, kept, hardest, angle):
-    found = np.array([simulated(alpha, kept, hardest, angle, seed) for seed in range(10)])
+    found = simulated(alpha, kept, hardest, angle, d=120, repeats=10)
     error = 4 * found.std(ddof=1) / np.sqrt(len(found))
     assert Pruned(kept, hardest, angle).error(alpha) == pytest.approx(found.mean(), abs=error)
+
+
+def test_a_simulation_is_the_same_for_the_same_seed():
+    one = simulated(1.0, 1.0, True, 0.0, d=20, repeats=3, seed=5)
+    assert one.tolist() == simulated(1.0, 1.0, True, 0.0, d=20, repeats=3, seed=5).tolist()
+    assert ((one > 0) & (one < 0.5)).all()
 
 
 def test_hard_examples_pay_where_there_are_many_and_easy_ones_where_there_are_few():

@@ -195,6 +195,23 @@ def test_what_verifiers_say_is_a_log_probability_and_what_cannot_be_read_is_neve
     assert choosing.longer(of).tolist() == [5.0 - 25.0]
 
 
+def test_a_judge_of_numbers_knows_as_much_by_luck_and_a_judge_of_solutions_more():
+    """Right answers are small numbers. One verifier likes small numbers, the other what is right."""
+    rng = np.random.default_rng(2)
+    answers = rng.integers(1, 40, (60, 64))
+    reference = rng.integers(1, 8, 60)
+    right = answers == reference[:, None]
+    of = evidence.Solutions(
+        tuple(map(str, reference)), answers.astype(str).astype(object), right, *(np.zeros(right.shape),) * 3
+    )
+    own, lucky = choosing.own_and_lucky(of, -answers + 0.1 * rng.random(right.shape))
+    assert own.mean() > 0.8
+    assert abs((own - lucky).mean()) < 0.03
+    own, lucky = choosing.own_and_lucky(of, right + 0.1 * rng.random(right.shape))
+    assert own.mean() == 1.0
+    assert abs(lucky.mean() - 0.5) < 0.05
+
+
 def test_false_positives_are_held_against_right_programs_of_the_same_task_and_a_toy_run_without_any_shows_stored_ones(monkeypatch, capsys):
     def counts(split, c):
         return pd.DataFrame(

@@ -6,6 +6,10 @@ Every table of runs has the columns of `COLUMNS`, then what the source adds. Pap
 
 from __future__ import annotations
 
+import ast
+import json
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -48,6 +52,7 @@ def load(name: str) -> pd.DataFrame:
         five largest losses, which Besiroglu et al. leave out.
     "porian_points", "porian_frontier", "porian_exponents": IsoFLOP losses, optima and fitted
         exponents of every stage of Porian et al.
+    "repeated": the 182 runs on repeated data to which Muennighoff et al. fitted their law; `unique_tokens` of each.
     "pythia", "monkeys": samples and correct samples per MATH problem (Schaeffer et al.).
     Raises DataMissing or DataError (see `fetch`), DataError for an unknown name.
     """
@@ -212,8 +217,38 @@ def _monkeys() -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
+_REPEATED_CELL = 25
+"""The cell of the notebook whose runs the published constants were fitted to."""
+
+
+def _repeated() -> pd.DataFrame:
+    """A run is named SIZE TOKENS UNIQUE without spaces, as 2b855b14b; the notebook's own tables say what each part is."""
+    book = json.loads(content("datablations", "parametric_fit.ipynb"))
+    lines = ast.parse("".join(book["cells"][_REPEATED_CELL]["source"])).body
+    told = {
+        n.targets[0].id: ast.literal_eval(n.value)
+        for n in lines
+        if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)
+    }
+    sizes, known = told["PARAMS_MAP"], told["TOKENS_MAP"]
+    tokens = lambda text: 1e9 * known.get(text, float(text.replace("b", ".").strip(".m")))
+    rows = []
+    for name, loss in told["NAMES_TO_VAL_LOSSES"].items():
+        if not loss or name.endswith("dedup"):  # not finished; another corpus
+            continue
+        size = next(s for s in sorted(sizes, key=len, reverse=True) if name.startswith(s))
+        rest = name.removeprefix(size)
+        # distinct tokens: the longest end of four signs at most (three where digits follow the letter) with one letter
+        longest = 3 if rest[-2] in "bm" else 4
+        unique = next(rest[-k:] for k in range(longest, 0, -1) if len(re.findall("[bm]", rest[-k:])) == 1)
+        rows.append((name, sizes[size], tokens(rest.removesuffix(unique)), tokens(unique), loss))
+    table = pd.DataFrame(rows, columns=["name", "N", "D", "unique_tokens", "loss"])
+    return table.assign(source="muennighoff2023", C=6 * table["N"] * table["D"])[[*COLUMNS, "unique_tokens", "name"]]
+
+
 _LOADERS = {
     "epoch": _epoch,
+    "repeated": _repeated,
     "porian_points": _porian_points,
     "porian_frontier": _porian_frontier,
     "porian_exponents": _porian_exponents,

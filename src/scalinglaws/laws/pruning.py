@@ -20,10 +20,12 @@ from functools import cached_property
 
 import numpy as np
 from numpy.polynomial.legendre import leggauss
-from scipy.optimize import brentq, minimize, minimize_scalar
+from scipy.optimize import brentq, minimize, minimize_scalar, nnls
 from scipy.special import ndtr, ndtri
 
-NODES = 64
+NODES, PLANE = 64, 32
+"""Nodes of the quadrature over |probe·x|, and over each direction of the plane."""
+_STARTS = ((0.3, 0.0), (0.8, -0.3), (0.8, 0.3))
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,18 @@ class Pruned:
     @cached_property
     def _points(self) -> tuple[np.ndarray, np.ndarray]:
         """y·(teacher, other direction) [nodes, 2] of the kept examples, and their weights."""
-        t, w = leggauss(NODES)
+        count = NODES if self.angle == 0 else PLANE
+        t, w = leggauss(count)
         share, w = (t + 1) / 2, w / 2
         # |probe·x| of the kept: uniform in their part of the distribution of |z|
         low, high = (0.0, self.kept) if self.hardest else (1 - self.kept, 1.0)
         probed = ndtri((1 + low + (high - low) * share) / 2)
         if self.angle == 0:
-            return np.column_stack([probed, np.zeros(NODES)]), w
+            return np.column_stack([probed, np.zeros(count)]), w
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         border = ndtr(-cos / sin * probed)  # below it the teacher's label differs from the probe's
         points, weights = [], []
-        for begin, end, y in ((np.zeros(NODES), border, -1.0), (border, np.ones(NODES), 1.0)):
+        for begin, end, y in ((np.zeros(count), border, -1.0), (border, np.ones(count), 1.0)):
             v = ndtri(np.clip(begin[:, None] + (end - begin)[:, None] * share, 1e-300, 1 - 1e-16))
             teacher = cos * probed[:, None] + sin * v
             other = sin * probed[:, None] - cos * v
@@ -68,29 +71,35 @@ class Pruned:
         short = (c * c + 1) * ndtr(c) + c * np.exp(-c * c / 2) / np.sqrt(2 * np.pi)
         return float(alpha * weights @ short - 1)
 
-    def _best(self, margin: float, alpha: float) -> tuple[float, np.ndarray]:
-        """The smallest `_missing` over unit vectors, and r there."""
+    def _best(self, margin: float, alpha: float, starts) -> tuple[float, np.ndarray]:
+        """The smallest `_missing` over unit vectors, and the angles at which it is found (`_sphere`)."""
         if self.angle == 0:
-            one = lambda t: self._missing(margin, np.array([np.cos(t), 0.0]), np.sin(t), alpha)
+            one = lambda t: self._missing(margin, *_sphere((t, 0.0)), alpha)
             found = minimize_scalar(one, bounds=(1e-6, np.pi / 2), method="bounded", options={"xatol": 1e-10})
-            return found.fun, np.array([np.cos(found.x), 0.0])
+            return found.fun, np.array([found.x, 0.0])
         both = lambda t: self._missing(margin, *_sphere(t), alpha)
-        starts = [(a, b) for a in (0.3, 1.0) for b in (-0.4, 0.0, 0.4)]
-        found = min(
-            (minimize(both, start, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12, "maxiter": 2000}) for start in starts),
-            key=lambda f: f.fun,
-        )
-        return found.fun, _sphere(found.x)[0]
+        exact = {"xatol": 1e-7, "fatol": 1e-10, "maxiter": 2000}
+        found = min((minimize(both, start, method="Nelder-Mead", options=exact) for start in starts), key=lambda f: f.fun)
+        return found.fun, found.x
 
     def student(self, alpha: float) -> tuple[float, float]:
         """Error and margin of the student with α kept examples a dimension. Raises ValueError for α ≤ 0."""
         if not alpha > 0:
             raise ValueError(f"alpha must be positive, got {alpha:g}")
-        low, high = 1e-9, 1.0
-        while self._best(high, alpha)[0] < 0:
-            high *= 2
-        margin = brentq(lambda k: self._best(k, alpha)[0], low, high, xtol=1e-12, rtol=1e-10)
-        r = self._best(margin, alpha)[1]
+        at = [np.array(start) for start in _STARTS]
+
+        def lacking(margin: float) -> float:
+            value, found = self._best(margin, alpha, at)
+            at[:] = [found]  # the next margin's minimum is near
+            return value
+
+        low = high = 1.0
+        while lacking(high) < 0:
+            low, high = high, 2 * high
+        while lacking(low) > 0:
+            low, high = low / 2, low
+        margin = brentq(lacking, low, high, xtol=1e-12, rtol=1e-8)
+        r, _ = _sphere(self._best(margin, alpha, at)[1])
         return float(np.arccos(np.clip(r[0], -1, 1)) / np.pi), float(margin)
 
     def error(self, alpha: float) -> float:
@@ -103,3 +112,25 @@ def _sphere(t) -> tuple[np.ndarray, float]:
     s = np.clip(np.sin(abs(t[0])), 1e-9, 1.0)
     flat = np.cos(t[0])
     return np.array([flat * np.cos(t[1]), flat * np.sin(t[1])]), float(s)
+
+
+def simulated(
+    alpha: float, kept: float, hardest: bool, angle: float, d: int = 100, repeats: int = 8, seed: int = 0
+) -> np.ndarray:
+    """Errors [repeats] of students in d dimensions with α·d examples kept, each with the largest margin exactly.
+
+    The w of least length with y·(w·x) ≥ 1 on all examples is a least-distance problem, solved through non-negative
+    least squares (Lawson & Hanson 1974, Chapter 23).
+    """
+    count, rng, found = round(alpha * d), np.random.default_rng(seed), []
+    for _ in range(repeats):
+        x = rng.normal(size=(round(count / kept), d))
+        probed = np.abs(np.cos(angle) * x[:, 0] + np.sin(angle) * x[:, 1])
+        order = np.argsort(probed if hardest else -probed)[:count]
+        signed = (np.sign(x[:, 0])[:, None] * x)[order]
+        table, goal = np.vstack([signed.T, np.ones(count)]), np.append(np.zeros(d), 1.0)
+        u, _ = nnls(table, goal, maxiter=200 * count)
+        rest = table @ u - goal
+        w = -rest[:d] / rest[d]
+        found.append(np.arccos(w[0] / np.linalg.norm(w)) / np.pi)
+    return np.array(found)

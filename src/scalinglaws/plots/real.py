@@ -43,13 +43,16 @@ def luck(fig, own, chance, n):
 
 
 def judges(fig, found):
-    """AUC within a problem of each verifier, with intervals. found: name → (mean, low, high)."""
+    """AUC within a problem of each verifier, with intervals, beside what luck gives it. found: name → (mean, low, high, luck)."""
     ax = fig.subplots()
-    for y, (mean, low, high) in enumerate(reversed(found.values())):
-        whiskers(ax, [mean], [y], [low], [high], upright=False, color=OURS, marker="o")
+    for y, (mean, low, high, lucky) in enumerate(reversed(found.values())):
+        named = {"dots": "right and wrong", "luck": "right elsewhere, and not"} if y == 0 else {}
+        whiskers(ax, [mean], [y], [low], [high], upright=False, color=OURS, marker="o", label=named.get("dots"))
+        ax.plot([lucky], [y], "D", mfc="none", color=REFERENCE, label=named.get("luck"))
     ax.set_yticks(range(len(found)), list(reversed(found)))
     rule(ax, x=0.5, text="a coin")
     ax.set(xlabel="AUC within a problem", ylim=(-0.6, len(found) - 0.4))
+    key(fig, ax)
 
 
 def choices(fig, lines, budgets):

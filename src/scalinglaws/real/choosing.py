@@ -9,7 +9,8 @@ from scipy.special import log_expit
 
 from ..resampling.estimators import task_bootstrap
 from ..studies import study
-from ..testtime.verifier import within
+from ..testtime.verifier import auc, within
+from . import luck
 from .evidence import Solutions, possible
 
 PROBABLE = ("frequency", "yes", "outcome", "process")
@@ -46,6 +47,27 @@ def knows(
     if not len(each):
         return 0.5, (0.0, 1.0)
     return float(each.mean()), task_bootstrap(np.mean, (each,), resamples, seed)
+
+
+def own_and_lucky(of: Solutions, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AUC within each problem that has both kinds, and what luck gives the same score there: [problems] each.
+
+    The second takes for right what gives the right answer of another problem, the mean over all such answers: a
+    verifier that only likes numbers of the kind that right answers are reaches as much by it. Problems where no answer
+    is right elsewhere are left out.
+    """
+    right_answers = np.array([luck.number(r) for r in of.reference])
+    found = []
+    for i, (row, good, told) in enumerate(zip(of.answers, of.right, score, strict=True)):
+        if not good.any() or good.all():
+            continue
+        given = np.array([luck.number(a) for a in row])
+        elsewhere = [given == r for r in np.unique(right_answers[right_answers != right_answers[i]])]
+        each = [auc(told, hit) for hit in elsewhere if hit.any() and not hit.all()]
+        if each:
+            found.append((auc(told, good), np.mean(each)))
+    own, lucky = np.array(found).reshape(-1, 2).T
+    return own, lucky
 
 
 def overconfidence(log_p: np.ndarray, right: np.ndarray, read: np.ndarray) -> np.ndarray:

@@ -89,14 +89,9 @@ class Thinking:
     def _which(self, part: int) -> list[int]:
         return list(range(self.sizes["problems"]))[part * self.together : (part + 1) * self.together]
 
-    def _about(self, *name) -> dict:
-        kept = {k: v for k, v in self.sizes.items() if k != "search"}
-        return kept | {
-            "name": name,
-            "tokens": self.plan.tokens,
-            "shots": self.plan.shots,
-            "seed": self.plan.seed,
-        }
+    def _about(self, *name, **more) -> dict:
+        kept = {k: self.sizes[k] for k in ("model", "problems")} | {"together": self.together} | more
+        return kept | {"name": name} | {k: getattr(self.plan, k) for k in ("tokens", "shots", "seed")}
 
     def _seed(self, *name) -> None:
         self.writer.generator.manual_seed(zlib.crc32(f"{self.plan.seed} {name}".encode()))
@@ -123,7 +118,8 @@ class Thinking:
         Round 0 is a stored sample. "wait": what stood before its answer, then "Wait,", and on. "again": a new
         solution after the user's doubt. tokens: written in this round. An answer that cannot be read is None.
         """
-        return self.artefacts.table("chains", self._about(way, part), partial(self._chain, way, part))
+        about = self._about(way, part, **{k: self.sizes[k] for k in ("chains", "rounds")})
+        return self.artefacts.table("chains", about, partial(self._chain, way, part))
 
     def _chain(self, way: str, part: int) -> pd.DataFrame:
         self._seed(way, part)

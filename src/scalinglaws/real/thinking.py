@@ -15,7 +15,6 @@ TWINS = {
     "snell.search.beam-small": "snell.real.beam-small",
     "snell.search.beam-large": "snell.real.beam-large",
     "snell.search.hard": "snell.real.hard",
-    "beeching.dvts.large": "beeching.real.dvts",
     "snell.prm.min": "snell.real.min",
     "snell.prm.product": "snell.real.product",
     "snell.prm.orm": "snell.real.orm",

@@ -126,8 +126,9 @@ class Readings:
 
         def make() -> pd.DataFrame:
             some, read = self._part("test", part), self.read("test", part)
-            told = {"yes": read.opinions, "head": self.head("outcome").log_odds(read.states)}
-            each = [log_expit(self.head("process").log_odds(lines)) for lines in read.lines]
+            outcome, process = (self.head(kind) for kind in KINDS)
+            told = {"yes": read.opinions, "head": outcome.log_odds(read.states)}
+            each = [log_expit(process.log_odds(lines)) for lines in read.lines]
             told |= {how: np.array([select.aggregate(e, how) for e in each]) for how in select.AGGREGATES}
             told = {name: value.astype(np.float32) for name, value in told.items()}
             return some[["problem", "sample"]].reset_index(drop=True).assign(**told)

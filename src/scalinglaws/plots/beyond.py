@@ -1,0 +1,101 @@
+"""Figures of the chapter beyond Chinchilla."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..figures import OTHER, OURS, PAPER, REFERENCE
+from .marks import FLOPS, counts, key, label_ends, ordered, plain, rule, sizes
+
+
+def valley(fig, surface, marks, dots):
+    """Excess of an objective over two constants.
+
+    surface: (R_D, R_N, excess [R_N, R_D]); marks: name → (R_D, R_N); dots: (R_D, R_N) of resampled runs.
+    """
+    ax = fig.subplots()
+    R_D, R_N, excess = surface
+    levels = [1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0]
+    filled = ax.contourf(R_D, R_N, np.maximum(excess, 1e-6), levels=[0.0, *levels[1:]], alpha=0.6, extend="max")
+    inside = (dots[0] < R_D[-1]) & (dots[1] > R_N[0])
+    ax.plot(np.clip(dots[0], None, R_D[-1])[inside], np.clip(dots[1], R_N[0], None)[inside], ".", ms=3, color=OURS, alpha=0.5, label="resampled runs")
+    for (name, (x, y)), colour, marker in zip(marks.items(), (PAPER, OURS), "Ds", strict=True):
+        ax.plot([x], [y], marker, color=colour, mec="white", label=name)
+    ax.set(xscale="log", yscale="log", xlabel="$R_D^*$ (epochs)", ylabel="$R_N^*$", xlim=(R_D[0], R_D[-1]), ylim=(R_N[0], R_N[-1]))
+    bar = fig.colorbar(filled, ax=ax, label="objective over its lowest, less one")
+    bar.ax.set_yticks([0.0, *levels[1:]], ["0", *(f"{v:g}" for v in levels[1:])])
+    key(fig, ax)
+
+
+def pairs(fig, table):
+    """Excess of loss over fresh tokens against epochs, a line a size and length, darker for larger models."""
+    ax = fig.subplots()
+    sizes = sorted(table["N"].unique())
+    for (N, _), own in table.groupby(["N", "D"]):
+        colour = ordered(sizes)[sizes.index(N)]
+        own = own.sort_values("epochs")
+        ax.plot(own["epochs"], own["excess"], "o-", ms=4, lw=1, color=colour)
+    ax.set(xscale="log", yscale="log", xlabel="epochs", ylabel="loss over that of fresh tokens, less one")
+    rule(ax, 4, text="four epochs")
+    rule(ax, y=0.01, text="one per cent")
+
+
+def students(fig, theory, dots):
+    """Error of students against kept examples a dimension: theory as lines, simulations as dots with two standard errors."""
+    ax = fig.subplots()
+    looks = zip((REFERENCE, OURS, OTHER, PAPER), ("o", "s", "D", "^"), strict=True)
+    for (name, (a, error)), (colour, marker) in zip(theory.items(), looks, strict=True):
+        ax.plot(a, error, color=colour, lw=1.2)
+        at, mean, spread = dots[name]
+        ax.errorbar(at, mean, 2 * spread, fmt=marker, ms=4, color=colour, label=name, elinewidth=1)
+    ax.set(xscale="log", yscale="log", xlabel="examples kept for each dimension", ylabel="error")
+    plain(ax.yaxis)
+    key(fig, ax, ncols=2)
+
+
+def halves(fig, pools, ratios):
+    """Error with half of a pool over that with all of it, against the pool. ratios: name → [pools]."""
+    ax = fig.subplots()
+    for (name, ratio), colour in zip(ratios.items(), (OURS, OTHER), strict=True):
+        ax.plot(pools, ratio, color=colour, label=name)
+    rule(ax, y=1, text="all of it", end="left")
+    counts(ax, [0.25, 1, 4, 16, 64], "examples in the pool for each dimension")
+    ax.set(yscale="log", ylabel="error over that with all")
+    plain(ax.yaxis)
+    label_ends(ax)
+
+
+def pools(fig, kept, panels):
+    """Error against examples kept for each dimension, a line a share of the pool, a panel a probe. panels: title → {share: error}."""
+    axes = np.atleast_1d(fig.subplots(1, len(panels), sharey=True))
+    for ax, (title, lines) in zip(axes, panels.items(), strict=True):
+        for (name, error), colour in zip(lines.items(), ordered(lines), strict=True):
+            ax.plot(kept, error, color=colour, label=name)
+        counts(ax, [1, 2, 4, 8, 16], "examples kept for each dimension")
+        rule(ax, 2)
+        ax.set(yscale="log", title=title)
+    axes[0].set_ylabel("error")
+    key(fig, axes[0], ncols=5, title="share of the pool:")
+
+
+def worths(fig, epochs, lines, band_ends):
+    """Fresh epochs that repeated ones are worth: name → worth [epochs], and the ends of a band."""
+    ax = fig.subplots()
+    ax.plot(epochs, epochs, "--", color=REFERENCE, lw=1, label="fresh data")
+    ax.fill_between(epochs, *band_ends, color=OURS, alpha=0.15, lw=0)
+    for (name, own), colour in zip(lines.items(), (PAPER, OURS), strict=True):
+        ax.plot(epochs, own, color=colour, label=name)
+    ax.set(xscale="log", yscale="log", xlabel="epochs over the same data", ylabel="fresh epochs worth as much")
+    label_ends(ax)
+
+
+def advice(fig, table):
+    """Epochs and parameters that a law advises against compute. table: law, C, epochs, N."""
+    left, right = fig.subplots(1, 2)
+    for (name, own), colour, marker in zip(table.groupby("law", sort=False), (PAPER, OURS), "Ds", strict=True):
+        left.plot(own["C"], own["epochs"], "-", marker=marker, color=colour, label=name)
+        right.plot(own["C"], own["N"], "-", marker=marker, color=colour)
+    left.set(xscale="log", yscale="log", xlabel=FLOPS, ylabel="epochs")
+    right.set(xscale="log", yscale="log", xlabel=FLOPS, ylabel="parameters $N$")
+    sizes(right.yaxis)
+    key(fig, left)
