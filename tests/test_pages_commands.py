@@ -25,6 +25,7 @@ from scalinglaws import datasets
 from scalinglaws.fit import simulate
 from scalinglaws.laws import Chinchilla
 from scalinglaws.paths import root
+from test_repeated import made
 from test_testtime_open import tiny  # noqa: F401
 
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"book/{p.name}" for p in sorted((root() / "book").glob("*.md"))))
@@ -73,6 +74,7 @@ def checkout(tmp_path_factory, tiny):  # noqa: F811
     table.assign(data=np.where(np.arange(len(table)) % 2, "web", "books")).to_csv(
         base / "runs.csv", index=False
     )
+    made(noise=0.005).to_csv(base / "repeated.csv", index=False)
     D = np.geomspace(1e8, 1e11, 60)
     curves = [pd.DataFrame({"N": N, "D": D, "loss": law.predict(N, D)}) for N in np.geomspace(1e7, 1e9, 8)]
     pd.concat(curves).to_csv(base / "curves.csv", index=False)

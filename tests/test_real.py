@@ -169,6 +169,8 @@ def test_solutions_are_read_in_order_and_answers_are_numbered_by_meaning():
     assert found.chosen([4]).ravel() == pytest.approx([1.0, 0.0])
     named = evidence.solutions(table(answers, right).drop(columns="reference"), ["4", "5", "6"])
     assert named.reference == ("4", "5")
+    assert named.first(1).reference == ("4",)
+    assert named.first(1).right.tolist() == [right[0]]
 
 
 def test_a_verifier_that_knows_is_told_from_one_that_does_not():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -36,6 +36,11 @@ class Solutions:
     def n(self) -> int:
         """Solutions of a problem."""
         return self.right.shape[1]
+
+    def first(self, problems: int) -> Solutions:
+        """Those of the first so many problems."""
+        own = {f.name: getattr(self, f.name)[:problems] for f in fields(self)}
+        return Solutions(**own)
 
     @property
     def counts(self) -> tuple[np.ndarray, np.ndarray]:
