@@ -108,12 +108,12 @@ def test_units_change_only_the_factor():
 @pytest.mark.long
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     inside = []
-    for seed in range(40):
+    for seed in range(30):
         x, y = noisy(seed=seed)
-        boot = bootstrap(fit_form(FORMS["m2"], {"x": x}, y), 200, seed)
+        boot = bootstrap(fit_form(FORMS["m2"], {"x": x}, y), 100, seed)
         low, high = boot.interval("alpha", 0.9, "expanded")
         inside.append(low <= 0.3 <= high)
-    assert 0.78 <= np.mean(inside) <= 1.0
+    assert 0.75 <= np.mean(inside) <= 1.0
 
 
 def test_what_cannot_be_fitted_is_refused():

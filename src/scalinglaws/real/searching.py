@@ -33,15 +33,21 @@ WAYS = ("wait", "again")
 
 
 def jobs(sizes: dict, artefacts: ArtefactStore) -> list[Job]:
-    """All jobs. sizes: model; problems; search, [method, budget] pairs; chains, of a problem; rounds; together."""
+    """All jobs.
+
+    sizes: model; problems; search, [method, budget] pairs; chained, the first so many problems have chains; chains, of
+    a problem; rounds; together, problems of a job.
+    """
     own = Thinking(sizes, artefacts)
     searches = [
         Job(f"{method} {budget} {part}", partial(own.searched, method, budget, part))
         for method, budget in sizes.get("search", [])
-        for part in range(own.parts)
+        for part in range(own.parts(sizes["problems"]))
     ]
     chains = [
-        Job(f"{way} {part}", partial(own.chains, way, part)) for way in WAYS for part in range(own.parts)
+        Job(f"{way} {part}", partial(own.chains, way, part))
+        for way in WAYS
+        for part in range(own.parts(sizes.get("chained", sizes["problems"])))
     ]
     return [*searches, *chains]
 
@@ -81,10 +87,9 @@ class Thinking:
         most, verifier = self.plan.tokens, HeadVerifier(self.writer, stored(self.profile, "process"))
         return OpenEngine(self.writer, verifier, asked, most, most, self.plan.temperature, form)
 
-    @property
-    def parts(self) -> int:
-        """Jobs of a method."""
-        return -(-self.sizes["problems"] // self.together)
+    def parts(self, problems: int) -> int:
+        """Jobs of a method on so many problems."""
+        return -(-problems // self.together)
 
     def _which(self, part: int) -> list[int]:
         return list(range(self.sizes["problems"]))[part * self.together : (part + 1) * self.together]
