@@ -212,6 +212,11 @@ def test_a_judge_of_numbers_knows_as_much_by_luck_and_a_judge_of_solutions_more(
     own, lucky = choosing.own_and_lucky(of, right + 0.1 * rng.random(right.shape))
     assert own.mean() == 1.0
     assert abs(lucky.mean() - 0.5) < 0.05
+    by_luck, gap, (low, high) = choosing.beyond_luck(of, right + 0.1 * rng.random(right.shape), 50, 0)
+    assert abs(by_luck - 0.5) < 0.05
+    assert 0.4 < low <= gap <= high < 0.6
+    nothing = evidence.Solutions(of.reference, of.answers, right & False, *(np.zeros(right.shape),) * 3)
+    assert choosing.beyond_luck(nothing, -answers, 50, 0) == (0.5, 0.0, (-1.0, 1.0))
 
 
 def test_false_positives_are_held_against_right_programs_of_the_same_task_and_a_toy_run_without_any_shows_stored_ones(monkeypatch, capsys):

@@ -93,7 +93,7 @@ def _fitted(form: Form, rows: Rows, left: np.ndarray, points: list[dict], option
         "n": fit.n,
         "runs": fit.units,
         "read": rows.said,
-        "rms": float(np.sqrt(np.mean(fit.residuals**2))),
+        "rms": float(np.sqrt(np.mean(np.square(_misses(fit))))),
         "warnings": _warnings(form, fit),
         "holdout": None,
         "predictions": [],
@@ -139,8 +139,13 @@ class _Draws:
         if not self.laws:
             return (np.nan, np.nan)
         freedom = max(self.fit.units - len(self.fit.params), 1)
-        noise = self.rng.choice(self.fit.residuals, (20, len(self.laws))) * np.sqrt(self.fit.units / freedom)
+        noise = self.rng.choice(_misses(self.fit), (20, len(self.laws))) * np.sqrt(self.fit.units / freedom)
         return percentile((self._each(point) * np.exp(noise)).ravel(), self.level)
+
+
+def _misses(fit: Fit) -> np.ndarray:
+    """log y − log ŷ of each fitted row."""
+    return np.asarray(fit.residuals, float)
 
 
 def _warnings(form: Form, fit: Fit) -> list[str]:
@@ -152,9 +157,10 @@ def _warnings(form: Form, fit: Fit) -> list[str]:
         found.append("the optimiser did not converge; look for outliers")
     if fit.units < 2 * len(fit.params):
         found.append(f"{fit.units} runs for {len(fit.params)} parameters: other constants may fit as well")
-    worst, typical = np.abs(fit.residuals).max(), np.median(np.abs(fit.residuals))
+    off = np.abs(_misses(fit))
+    worst, typical = off.max(), np.median(off)
     if worst > max(0.05, 20 * typical):
-        row = int(np.argmax(np.abs(fit.residuals))) + 1
+        row = int(np.argmax(off)) + 1
         found.append(f"row {row} of those fitted misses the law by {100 * np.expm1(worst):.0f} %, far more than the others")
     return found
 

@@ -12,7 +12,7 @@ class Routed:
     """log L(N, X) = a·log N + b·log X̂ + c·log N·log X̂ + d, natural logarithms (Eq. 1 with Eq. 2).
 
     N parameters that each token passes, X experts, X̂ = X saturated: 1/X̂ = 1/(X − 1 + 1/(1/start − 1/most)) + 1/most,
-    so that X̂(1) = start and X̂(∞) = most. c > 0: routing helps less the larger the model.
+    so that X̂(1) = start and X̂(∞) = most. c > 0: experts help less the larger the model.
     """
 
     a: float

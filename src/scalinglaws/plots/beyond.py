@@ -48,7 +48,8 @@ def students(fig, theory, dots):
         ax.plot(a, error, color=colour, lw=1.2)
         at, mean, spread = dots[name]
         ax.errorbar(at, mean, 2 * spread, fmt=marker, ms=4, color=colour, label=name, elinewidth=1)
-    ax.set(xscale="log", yscale="log", xlabel="examples kept for each dimension", ylabel="error")
+    counts(ax, dots[next(iter(theory))][0], "examples kept for each dimension")
+    ax.set(yscale="log", ylabel="error")
     plain(ax.yaxis)
     key(fig, ax, ncols=2)
 

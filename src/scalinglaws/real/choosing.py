@@ -70,6 +70,20 @@ def own_and_lucky(of: Solutions, score: np.ndarray) -> tuple[np.ndarray, np.ndar
     return own, lucky
 
 
+def beyond_luck(
+    of: Solutions, score: np.ndarray, resamples: int, seed: int
+) -> tuple[float, float, tuple[float, float]]:
+    """Mean AUC that luck gives a score (`own_and_lucky`), the score's own less that, and its 95 % interval.
+
+    Problems are resampled. Where no problem has both kinds, nothing is known: ½, and 0 between −1 and 1.
+    """
+    own, lucky = own_and_lucky(of, score)
+    if not len(own):
+        return 0.5, 0.0, (-1.0, 1.0)
+    gap = own - lucky
+    return float(lucky.mean()), float(gap.mean()), task_bootstrap(np.mean, (gap,), resamples, seed)
+
+
 def overconfidence(log_p: np.ndarray, right: np.ndarray, read: np.ndarray) -> np.ndarray:
     """Mean stated probability less the share right, over each problem's solutions that can be read [problems with any].
 
