@@ -158,6 +158,9 @@ def test_a_table_is_fitted_held_out_and_asked(table, capsys):
     assert near["run"][0] < near["law"][0] <= near["law"][1] < near["run"][1]
     assert far["N"] == 1e12
     assert any("N = 1e+12 lies outside" in w for w in found["warnings"])
+    code, out, err = call(capsys, *words, "--holdout")
+    assert (code, err) == (0, "")
+    assert "held out: " in out  # the largest sizes
     code, out, _ = call(capsys, *words)
     assert "U from column 'unique'" in out
     assert "R_D" in out

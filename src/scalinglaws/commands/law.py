@@ -208,7 +208,7 @@ def _left_out(form: Form, frame: pd.DataFrame, which: str | None) -> np.ndarray:
         return np.zeros(len(frame), bool)
     if which == "largest":
         first = next(iter(form.inputs))
-        which = f"{first}>={frame[first].max() / 1.2!r}"
+        which = f"{first}>={float(frame[first].max()) / 1.2!r}"
     return held_out(frame.assign(C=frame.get("C", np.nan)), which)
 
 
