@@ -116,6 +116,33 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     assert 0.75 <= np.mean(inside) <= 1.0
 
 
+def test_a_schedule_is_fitted_from_its_first_step_where_nothing_is_annealed_yet():
+    rates = np.concatenate([np.ones(150), np.linspace(1, 0.05, 50)])
+    S1, S2 = annealing.areas(rates, 0.9)
+    law, at = annealing.Annealing(2.0, 0.8, 0.4, 0.02), {"S1": S1[::4], "S2": S2[::4]}
+    assert (at["S2"] == 0).any()
+    found = fit_form(FORMS["annealing"], at, law.predict(**at))
+    assert found.params == pytest.approx(FORMS["annealing"].parameters(law), rel=1e-3)
+
+
+def test_only_what_is_fitted_is_reported_and_an_edge_has_the_parameters_name():
+    law, at = TRUTHS["routed"]
+    assert set(fit_form(FORMS["routed"], at, law.predict(**at)).params) == {"a", "b", "c", "d"}
+    assert rebuilt(law, {"a": -0.1, "b": 0.0, "c": 0.0, "d": 1.0}).most == law.most
+    x = np.geomspace(1, 100, 20)
+    flat = fit_form(FORMS["m2"], {"x": x}, np.full(20, 2.0))
+    assert flat.status.startswith("bound: ")
+    assert set(flat.status.removeprefix("bound: ").split(", ")) <= {"E", "A", "alpha"}
+
+
+def test_the_largest_rows_are_those_of_the_largest_models():
+    size = lambda name, **at: FORMS[name].large({k: np.array(v) for k, v in at.items()})
+    assert np.argmax(size("error-of-loss", loss=[4.0, 2.0, 3.0])) == 1
+    assert np.argmax(size("encoder-decoder", N_e=[1.0, 3.0], N_d=[9.0, 2.0])) == 0
+    assert np.argmax(size("repeats", N=[1.0, 3.0], D=[9.0, 4.0], U=[9.0, 1.0])) == 1
+    assert size("m2", x=[1.0, 5.0]).tolist() == [1.0, 5.0]
+
+
 def test_what_cannot_be_fitted_is_refused():
     x, y = noisy()
     with pytest.raises(ValueError, match="y must be positive in every row; row 3 holds -1"):

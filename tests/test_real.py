@@ -177,6 +177,8 @@ def test_a_verifier_that_knows_is_told_from_one_that_does_not():
     right = np.array([[True, False, False], [False, True, False], [False, False, False]])
     assert choosing.knows(right * 1.0, right, 50, 0) == (1.0, (1.0, 1.0))
     assert choosing.knows(np.zeros((3, 3)), right, 50, 0) == (0.5, (0.5, 0.5))
+    unread = np.where([[False, False, True]] * 3, -np.inf, 0.0)  # what cannot be read speaks for nobody
+    assert choosing.knows(unread, right, 50, 0) == (0.5, (0.5, 0.5))
     assert choosing.knows(right * 1.0, np.zeros((3, 3), bool), 50, 0) == (0.5, (0.0, 1.0))
 
 

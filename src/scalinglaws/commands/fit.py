@@ -101,7 +101,7 @@ def register(commands) -> None:
     add("--keep-columns", action="store_true", help="do not suspect that N and D are exchanged")
     fitting = p.add_argument_group("fitting")
     add = fitting.add_argument
-    add("--delta", type=float, help="Huber threshold in log-loss units, surface only (default 0.001)")
+    add("--delta", type=float, help="Huber threshold in log-loss units (surface: 0.001; --law: none, least squares)")
     add(
         "--asymmetric",
         type=float,

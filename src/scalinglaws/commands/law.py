@@ -184,7 +184,7 @@ def _read(form: Form, options) -> Rows:
             said.append(f"{name} from column {header!r}")
         found[name] = values
     frame = pd.DataFrame(found)
-    bad = ~(np.isfinite(frame) & (frame > 0))
+    bad = ~(np.isfinite(frame) & ((frame > 0) | frame.columns.isin(form.signed)))
     if options.drop_diverged:
         lost = bad[form.output].to_numpy()
         said.append(f"{int(lost.sum())} rows without a positive {form.output} left out")
@@ -193,7 +193,8 @@ def _read(form: Form, options) -> Rows:
         row, column = (int(k[0]) for k in np.nonzero(bad.to_numpy()))
         name, place = wanted[column], int(frame.index[row])
         cell = str(table.frame[options.columns.get(name, name)].iloc[place]).strip()
-        raise TableError(f"{table.name}: {table.where(place)}: column {name} is {cell!r}; give a positive number, or delete the row")
+        give = "a number" if name in form.signed else "a positive number"
+        raise TableError(f"{table.name}: {table.where(place)}: column {name} is {cell!r}; give {give}, or delete the row")
     groups = None
     if options.run_column not in (None, "none"):
         if options.run_column not in headers:
@@ -203,12 +204,15 @@ def _read(form: Form, options) -> Rows:
 
 
 def _left_out(form: Form, frame: pd.DataFrame, which: str | None) -> np.ndarray:
-    """Mask of rows: none, those with the largest value of the first input, or a condition."""
+    """Mask of rows: none, the largest (`Form.large`, to a factor of 1.2), or those of a condition. Raises TableError."""
     if which is None:
         return np.zeros(len(frame), bool)
     if which == "largest":
-        first = next(iter(form.inputs))
-        which = f"{first}>={float(frame[first].max()) / 1.2!r}"
+        size = form.large({name: frame[name].to_numpy() for name in form.inputs})
+        left = size > size.max() / 1.2
+        if left.all():
+            raise TableError("--holdout: all rows are of one size; give a condition such as 'x>1e9'")
+        return left
     return held_out(frame.assign(C=frame.get("C", np.nan)), which)
 
 

@@ -33,7 +33,9 @@ class Form:
     """A law as `fit --law NAME` knows it.
 
     inputs: columns, name → what it holds; output: the column that the law predicts, and what it holds. formula, source:
-    for people. box(inputs, y): coordinate → its range. build(coordinates, inputs, y): the law.
+    for people. box(inputs, y): coordinate → its range. build(coordinates, inputs, y): the law. size(inputs): by which rows
+    count as large, [n]; by default the first input. signed: inputs that may be nought or below. fixed: parameters of the
+    law that are not fitted.
     """
 
     name: str
@@ -44,10 +46,16 @@ class Form:
     meaning: str
     box: Callable[[Inputs, np.ndarray], Box]
     build: Callable[[dict, Inputs, np.ndarray], Any]
+    size: Callable[[Inputs], np.ndarray] | None = None
+    signed: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
 
-    @staticmethod
-    def parameters(law) -> dict[str, float]:
-        """A law's parameters by name, those of a law within it too, breaks numbered."""
+    def large(self, inputs: Inputs) -> np.ndarray:
+        """By which rows count as large [n]."""
+        return self.size(inputs) if self.size else inputs[next(iter(self.inputs))]
+
+    def parameters(self, law) -> dict[str, float]:
+        """A law's fitted parameters by name, those of a law within it too, breaks numbered."""
         found: dict[str, float] = {}
         for name, value in asdict(law).items():
             if isinstance(value, dict):
@@ -56,11 +64,11 @@ class Form:
                 found |= {f"{name}{i}": v for i, v in enumerate(value, 1)}
             else:
                 found[name] = value
-        return {name: float(value) for name, value in found.items()}
+        return {name: float(value) for name, value in found.items() if name not in self.fixed}
 
 
 def rebuilt(law: Any, parameters: dict[str, Any]) -> Any:
-    """A law of the same kind with other parameters, by name as `Form.parameters` gives them."""
+    """A law of the same kind with other parameters, by name as `Form.parameters` gives them; what is not named stays."""
     found: dict[str, Any] = {}
     for name, value in vars(law).items():
         if is_dataclass(value):
@@ -68,7 +76,7 @@ def rebuilt(law: Any, parameters: dict[str, Any]) -> Any:
         elif isinstance(value, tuple):
             found[name] = tuple(parameters[f"{name}{i}"] for i in range(1, len(value) + 1))
         else:
-            found[name] = parameters[name]
+            found[name] = parameters.get(name, value)
     return type(law)(**found)
 
 
@@ -183,7 +191,7 @@ def _routed(t, i, y):
 
 def _annealing(t, i, y):
     alpha = np.exp(t["alpha"])
-    return Annealing(float(np.exp(t["E"])), _scale(t, "height", i["S1"], alpha), float(alpha), float(np.exp(t["K"]) * np.median(y) / i["S2"].max()))
+    return Annealing(float(np.exp(t["E"])), _scale(t, "height", i["S1"], alpha), float(alpha), float(np.exp(t["K"]) * np.median(y) / np.abs(i["S2"]).max()))
 
 
 def _quantised(t, i, y):
@@ -214,6 +222,17 @@ def _error(t, i, y):
     return ErrorOfLoss(float(top), float(np.exp(t["drop"] + gamma * i["loss"].mean()) * top), float(gamma))
 
 
+def _product(i: Inputs) -> np.ndarray:
+    """Size by both sizes, as compute goes."""
+    first, second, *_ = i.values()
+    return first * second
+
+
+def _lower(i: Inputs) -> np.ndarray:
+    """Size where the input is a loss: the lower, the larger the model."""
+    return 1 / next(iter(i.values()))
+
+
 _X = {"x": "scale: examples, parameters or compute"}
 _N, _D = {"N": "parameters"}, {"D": "tokens"}
 _curve = lambda i, y: {"height": _height(y)} | _exponents(alpha=None)
@@ -242,7 +261,7 @@ FORMS: dict[str, Form] = {
             "repeats", "L = E + A/N'^α + B/D'^β, N' and D' worth less when repeated", "Muennighoff et al. 2023",
             _N | _D | {"U": "distinct tokens"}, "loss", "nats per token",
             lambda i, y: _surface_box(y) | {"R_D": _log((0.3, 300.0)), "R_N": _log((0.3, 300.0))},
-            lambda t, i, y: DataConstrained(_surface(t, i), float(np.exp(t["R_D"])), float(np.exp(t["R_N"]))),
+            lambda t, i, y: DataConstrained(_surface(t, i), float(np.exp(t["R_D"])), float(np.exp(t["R_N"]))), _product,
         ),
         Form(
             "overtrained", "L = E + (a·M^η + b·M^−η)·C^−η", "Gadre et al. 2024",
@@ -251,19 +270,19 @@ FORMS: dict[str, Form] = {
         ),
         Form(
             "error-of-loss", "Err = top − K·e^(−γL)", "Gadre et al. 2024", {"loss": "nats per token"}, "error", "a share",
-            lambda i, y: {"top": _log((y.max() * 1.0001, 3 * y.max())), "drop": _log((1e-3, 0.9999))} | _exponents(gamma=(0.01, 20.0)), _error,
+            lambda i, y: {"top": _log((y.max() * 1.0001, 3 * y.max())), "drop": _log((1e-3, 0.9999))} | _exponents(gamma=(0.01, 20.0)), _error, _lower,
         ),
         Form(
             "trained-in-bits", "L = E + A/N_eff^α + B/D^β, N_eff = N·(1 − e^(−P/γ))", "Kumar et al. 2024",
             _N | _D | {"P": "bits a weight, while training"}, "loss", "nats per token",
             lambda i, y: _surface_box(y) | _exponents(gamma=(0.2, 30.0)),
-            lambda t, i, y: TrainedInBits(_surface(t, i), float(np.exp(t["gamma"]))),
+            lambda t, i, y: TrainedInBits(_surface(t, i), float(np.exp(t["gamma"]))), _product,
         ),
         Form(
             "quantised", "δ = K·D^γD/N^γN·e^(−P/γ)", "Kumar et al. 2024", _N | _D | {"P": "bits a weight, after training"},
             "added_loss", "nats per token",
             lambda i, y: {"height": (np.log(y.min()) - 9, np.log(y.max()) + 9), "gamma_D": (-2.0, 3.0), "gamma_N": (-2.0, 3.0)} | _exponents(gamma=(0.1, 20.0)),
-            _quantised,
+            _quantised, _product,
         ),
         Form(
             "transfer", "D_T = k·D_F^α·N^β", "Hernandez et al. 2021", {"D_F": "data finetuned on"} | _N, "D_T", "effective data transferred",
@@ -272,26 +291,26 @@ FORMS: dict[str, Form] = {
         Form(
             "annealing", "L = E + A·S1^−α − K·S2", "Tissue et al. 2024",
             {"S1": "sum of learning rates", "S2": "annealing area"}, "loss", "nats per token",
-            lambda i, y: _curve(i, y) | {"E": _log((1e-3 * y.min(), y.max())), "K": _log((1e-6, 1.0))}, _annealing,
+            lambda i, y: _curve(i, y) | {"E": _log((1e-3 * y.min(), y.max())), "K": _log((1e-6, 1.0))}, _annealing, signed=("S2",),
         ),
         Form(
             "loss-to-loss", "L1 = K·(L0 − E0)^κ + E1", "Brandfonbrener et al. 2024", {"L0": "nats per token"}, "L1", "nats per token",
             lambda i, y: {"E0": _log((1e-3 * i["L0"].min(), 0.999 * i["L0"].min())), "E1": _level(y), "height": _height(y)} | _exponents(kappa=(0.1, 5.0)),
-            _loss_to_loss,
+            _loss_to_loss, _lower,
         ),
         Form(
             "routed", "log L = a·log N + b·log X + c·log N·log X + d", "Clark et al. 2022", _N | {"X": "experts"}, "loss", "nats per token",
-            lambda i, y: {"a": _log((0.003, 1.0)), "b": (-1.0, 1.0), "c": (-0.1, 0.1), "height": (np.log(y.min()) - 1, np.log(y.max()) + 1)}, _routed,
+            lambda i, y: {"a": _log((0.003, 1.0)), "b": (-1.0, 1.0), "c": (-0.1, 0.1), "height": (np.log(y.min()) - 1, np.log(y.max()) + 1)}, _routed, fixed=("start", "most"),
         ),
         Form(
             "encoder-decoder", "L = E + A·N_e^−p_e·N_d^−p_d", "Ghorbani et al. 2021",
             {"N_e": "parameters of the encoder", "N_d": "of the decoder"}, "loss", "nats per token",
-            lambda i, y: {"E": _level(y), "height": _height(y)} | _exponents(p_e=None, p_d=None), _translation,
+            lambda i, y: {"E": _level(y), "height": _height(y)} | _exponents(p_e=None, p_d=None), _translation, _product,
         ),
         Form(
             "score-of-loss", "BLEU = K·e^(−kL)", "Gordon et al. 2021", {"loss": "nats per token"}, "score", "BLEU",
             lambda i, y: {"height": (np.log(y.min()) - 2, np.log(y.max()) + 2)} | _exponents(k=(0.01, 20.0)),
-            lambda t, i, y: ScoreOfLoss(float(np.exp(t["height"] + np.exp(t["k"]) * i["loss"].mean())), float(np.exp(t["k"]))),
+            lambda t, i, y: ScoreOfLoss(float(np.exp(t["height"] + np.exp(t["k"]) * i["loss"].mean())), float(np.exp(t["k"]))), _lower,
         ),
     )
 }  # fmt: skip

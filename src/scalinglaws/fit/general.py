@@ -26,14 +26,16 @@ def fit_form(form: Form, inputs: Inputs, y, *, delta: float = np.inf, weights=No
     """Fit a law of `forms` to y (n,) at `inputs`, a name to values (n,) each.
 
     The box of coordinates follows from the data (`Form.box`). `params`: the law's parameters by name.
-    Raises ValueError for values that are not positive and finite, and with fewer rows than parameters.
+    Raises ValueError for values that are not finite, or not positive where they must be, and with fewer rows than
+    parameters.
     """
     y = np.asarray(y, float)
     inputs = {name: np.asarray(inputs[name], float) for name in form.inputs}
     for name, values in {**inputs, form.output: y}.items():
-        if not (np.isfinite(values).all() and (values > 0).all()):
-            row = int(np.flatnonzero(~(np.isfinite(values) & (values > 0)))[0]) + 1
-            raise ValueError(f"{name} must be positive in every row; row {row} holds {values[row - 1]:g}")
+        good = np.isfinite(values) & ((values > 0) | (name in form.signed))
+        if not good.all():
+            row, must = int(np.flatnonzero(~good)[0]), "a number" if name in form.signed else "positive"
+            raise ValueError(f"{name} must be {must} in every row; row {row + 1} holds {values[row]:g}")
     box = form.box(inputs, y)
     low, high = (np.array([ends[k] for ends in box.values()], float) for k in (0, 1))
     if len(y) < len(box):
@@ -61,7 +63,12 @@ def fit_form(form: Form, inputs: Inputs, y, *, delta: float = np.inf, weights=No
     best = ends[0]
     # other valleys, from which a resample may have to be fitted
     others = [f.x for f in ends[1:] if (abs(f.x - best.x) > 0.02 * (high - low)).any()][:2]
-    at = [name for name, v, a, b in zip(box, best.x, low, high, strict=True) if min(v - a, b - v) < EDGE * (b - a)]
+    law = build(best.x)
+    at = [
+        name
+        for name, v, a, b in zip(_said(box, form.parameters(law)), best.x, low, high, strict=True)
+        if min(v - a, b - v) < EDGE * (b - a)
+    ]
     status = f"bound: {', '.join(at)}" if at else "converged" if best.success else "not converged"
 
     def refit(W: np.ndarray) -> Parameters:
@@ -71,11 +78,16 @@ def fit_form(form: Form, inputs: Inputs, y, *, delta: float = np.inf, weights=No
             rows.append(form.parameters(build(found.x)))
         return {name: np.array([r[name] for r in rows]) for name in rows[0]}
 
-    law = build(best.x)
     labels = None if groups is None else np.asarray(groups)
     return Fit(
         form.name, law, form.parameters(law), float(best.cost), status, len(y), refit=refit, groups=labels, residuals=-residual(best.x)
     )  # fmt: skip
+
+
+def _said(box, parameters) -> list[str]:
+    """The parameter behind each coordinate: its namesake, or, for heights, the next parameter that has none."""
+    rest = iter([name for name in parameters if name not in box])
+    return [name if name in parameters else next(rest, name) for name in box]
 
 
 def _loss(w: np.ndarray, delta: float) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 MEMORY = 0.999
-"""λ of the paper: how long the momentum of annealing lasts, in steps."""
+"""λ of the paper: what is left of the momentum of annealing after a step; it lasts 1/(1 − λ) steps."""
 
 
 @dataclass(frozen=True)

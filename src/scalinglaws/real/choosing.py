@@ -41,9 +41,10 @@ def knows(
 ) -> tuple[float, tuple[float, float]]:
     """AUC within a problem of scores [problems, samples], mean over problems with both kinds, and its 95 % interval.
 
-    Problems are resampled. Where no problem has both kinds, nothing is known: ½, between 0 and 1.
+    Of solutions with a score: what cannot be read, −∞, is left out. Problems are resampled. Where no problem has both kinds, nothing is known: ½, between 0 and 1.
     """
-    each = within(score.ravel(), right.ravel(), np.repeat(np.arange(len(right)), right.shape[1]))
+    some, problem = score > -np.inf, np.repeat(np.arange(len(right)), right.shape[1]).reshape(right.shape)
+    each = within(score[some], right[some], problem[some])
     if not len(each):
         return 0.5, (0.0, 1.0)
     return float(each.mean()), task_bootstrap(np.mean, (each,), resamples, seed)
@@ -53,15 +54,17 @@ def own_and_lucky(of: Solutions, score: np.ndarray) -> tuple[np.ndarray, np.ndar
     """AUC within each problem that has both kinds, and what luck gives the same score there: [problems] each.
 
     The second takes for right what gives the right answer of another problem, the mean over all such answers: a
-    verifier that only likes numbers of the kind that right answers are reaches as much by it. Problems where no answer
-    is right elsewhere are left out.
+    verifier that only likes numbers of the kind that right answers are reaches as much by it. Left out: problems where no
+    answer is right elsewhere, and solutions that cannot be read (a score of −∞).
     """
     right_answers = np.array([luck.number(r) for r in of.reference])
     found = []
     for i, (row, good, told) in enumerate(zip(of.answers, of.right, score, strict=True)):
+        some = told > -np.inf
+        good, told = good[some], told[some]
         if not good.any() or good.all():
             continue
-        given = np.array([luck.number(a) for a in row])
+        given = np.array([luck.number(a) for a in row[some]])
         elsewhere = [given == r for r in np.unique(right_answers[right_answers != right_answers[i]])]
         each = [auc(told, hit) for hit in elsewhere if hit.any() and not hit.all()]
         if each:
