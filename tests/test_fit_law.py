@@ -227,6 +227,7 @@ def test_a_bad_cell_is_named_by_its_line_and_no_table_is_asked_for(table, capsys
     code, out, _ = call(capsys, table, *words, "--drop-diverged")
     assert code == 0
     assert "1 rows without a positive loss left out" in out
-    code, _, err = call(capsys)
-    assert code == 2
-    assert "name a table of runs" in err
+    with pytest.raises(SystemExit) as ended:
+        call(capsys, "--law", "repeats")
+    assert ended.value.code == 2
+    assert "name a table of runs" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from . import UserError
+from .given import finite, pairs, quantity
 
 MAX_ROWS = 100_000
 DRAWN = (".svg", ".png", ".pdf")
@@ -138,7 +139,7 @@ def register(commands) -> None:
     add("--next", type=int, metavar="K", help="the K runs that would narrow the optimum's interval most")
     add("--json", action="store_true", help="print one JSON object instead of text")
     add("--plot", metavar="OUT.svg", help="draw the runs and the law (.svg, .png or .pdf)")
-    p.set_defaults(run=run)
+    p.set_defaults(run=run, refuse=p.error)
 
 
 def run(options) -> int:
@@ -171,7 +172,7 @@ def run(options) -> int:
         raise UserError(head + "the law overflows: look for outliers and wrong units") from None
     except MemoryError:
         raise UserError(head + "not enough memory; keep fewer rows, or lower --bootstrap") from None
-    print(json.dumps(_finite(found), indent=1, allow_nan=False) if options.json else shown)
+    print(json.dumps(finite(found), indent=1, allow_nan=False) if options.json else shown)
     if options.plot:  # after the answer: what was fitted is printed even if it cannot be drawn
         sys.stdout.flush()
         _plot(options.plot, fit, reading.runs)
@@ -189,9 +190,9 @@ def _another(options) -> int:
     _table_given(options)
     _sane(options)
     names = (*form.inputs, form.output)
-    options.columns = _pairs("--columns", options.columns, names)
-    scale = _pairs("--scale", options.scale, names)
-    options.scale = {name: _quantity(f"--scale {name}", value, "") for name, value in scale.items()}
+    options.columns = pairs("--columns", options.columns, names)
+    scale = pairs("--scale", options.scale, names)
+    options.scale = {name: quantity(f"--scale {name}", value, "") for name, value in scale.items()}
     print(law.printed(options))
     return 0
 
@@ -206,8 +207,9 @@ def _understand(options):
 
 
 def _table_given(options):
+    """Only `--law list` needs no table: without one the parser refuses, as for any missing argument."""
     if options.runs is None:
-        raise UserError("fit: name a table of runs, or - for standard input")
+        options.refuse("name a table of runs, or - for standard input")
 
 
 def _sane(options):
@@ -227,14 +229,14 @@ def _sane(options):
 def _asked(options):
     """What is asked of the surface beside its constants."""
     if options.budget is not None:
-        options.budget = _quantity(
+        options.budget = quantity(
             "--budget", re.sub(r"\s*flops?$", "", options.budget, flags=re.IGNORECASE), "FLOPs"
         )
     if options.next is not None and not 1 <= options.next <= 100:
         raise UserError(f"--next must be between 1 and 100, got {options.next}")
-    options.columns = _pairs("--columns", options.columns, ("N", "D", "loss", "C", "run", "unique_tokens"))
-    scale = _pairs("--scale", options.scale, ("N", "D", "C", "unique_tokens"))
-    options.scale = {name: _quantity(f"--scale {name}", value, "") for name, value in scale.items()}
+    options.columns = pairs("--columns", options.columns, ("N", "D", "loss", "C", "run", "unique_tokens"))
+    scale = pairs("--scale", options.scale, ("N", "D", "C", "unique_tokens"))
+    options.scale = {name: quantity(f"--scale {name}", value, "") for name, value in scale.items()}
     options.predict = [_point(p) for p in options.predict]
     several = "--method all" if options.method == "all" else "--by" if options.by else None
     if options.method == "all" and options.by:
@@ -248,38 +250,12 @@ def _asked(options):
         _drawable(options.plot)
 
 
-def _pairs(flag, text, names) -> dict[str, str]:
-    """`N=a,D=b` as a dictionary."""
-    found = {}
-    for part in text.split(",") if text else []:
-        name, equals, value = (s.strip() for s in part.partition("="))
-        if not (equals and value):
-            raise UserError(f"{flag} {text}: write NAME=VALUE, separated by commas, e.g. {flag} N=…")
-        if name not in names or name in found:
-            problem = "is given twice" if name in found else f"is none of {', '.join(names)}"
-            raise UserError(f"{flag} {text}: {name} {problem}")
-        found[name] = value
-    return found
-
-
-def _quantity(flag, text, unit) -> float:
-    """A positive number as people write it: 5.76e23, 70B, 1.4T."""
-    found = re.fullmatch(
-        r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kmbt]?)", text.strip(), re.IGNORECASE
-    )
-    factor = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
-    value = float(found[1]) * factor[found[2].lower()] if found else math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise UserError(f"{flag} must be a positive number{' of ' + unit if unit else ''}, got {text}")
-    return value
-
-
 def _point(text) -> tuple[float, float]:
     """`N=70B,D=1.4T` as (N, D)."""
-    pairs = _pairs("--predict", text, ("N", "D"))
-    if len(pairs) < 2:
+    given = pairs("--predict", text, ("N", "D"))
+    if len(given) < 2:
         raise UserError(f"--predict {text}: give both, e.g. --predict N=70B,D=1.4T")
-    N, D = (_quantity(f"--predict {n}", pairs[n], what) for n, what in (("N", "parameters"), ("D", "tokens")))
+    N, D = (quantity(f"--predict {n}", given[n], what) for n, what in (("N", "parameters"), ("D", "tokens")))
     return N, D
 
 
@@ -295,15 +271,6 @@ def _drawable(path):
         raise UserError(f"--plot {path}: no such folder {folder}")
     if target.is_dir() or not os.access(target if target.exists() else folder, os.W_OK):
         raise UserError(f"--plot {path}: cannot be written")
-
-
-def _finite(value):
-    """The report with null for every number that is not finite: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plot(path, fit, runs):

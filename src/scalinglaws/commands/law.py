@@ -17,6 +17,7 @@ from ..fit.general import fit_form
 from ..fit.reading import Table, TableError, read_table
 from ..fit.result import Bootstrap, Fit, expanded_level, percentile
 from . import UserError
+from .given import finite, pairs, quantity
 
 NOT_FOR = ("loss_unit", "count", "by", "budget", "next", "plot", "asymmetric", "keep_columns", "weights")
 """Options that are about runs and their surface."""
@@ -217,12 +218,10 @@ def _left_out(form: Form, frame: pd.DataFrame, which: str | None) -> np.ndarray:
 
 
 def _point(form: Form, text: str) -> dict[str, float]:
-    from .fit import _pairs, _quantity
-
-    pairs = _pairs("--predict", text, tuple(form.inputs))
-    if missing := [name for name in form.inputs if name not in pairs]:
+    given = pairs("--predict", text, tuple(form.inputs))
+    if missing := [name for name in form.inputs if name not in given]:
         raise UserError(f"--predict {text}: --law {form.name} needs {', '.join(form.inputs)}; {missing[0]} is missing")
-    return {name: _quantity(f"--predict {name}", value, "") for name, value in pairs.items()}
+    return {name: quantity(f"--predict {name}", value, "") for name, value in given.items()}
 
 
 def text(report: dict) -> str:
@@ -255,7 +254,5 @@ def printed(options) -> str:
     """What `fit --law` prints: the report as JSON or as text."""
     report = answer(options)
     if options.json:
-        from .fit import _finite
-
-        return json.dumps(_finite(report), indent=1, allow_nan=False)
+        return json.dumps(finite(report), indent=1, allow_nan=False)
     return text(report)
