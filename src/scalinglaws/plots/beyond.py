@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..figures import OTHER, OURS, PAPER, REFERENCE
-from .marks import FLOPS, counts, key, label_ends, ordered, plain, rule, sizes
+from .marks import FLOPS, counts, key, label_ends, ordered, plain, rule, sizes, whiskers
 
 
 def valley(fig, surface, marks, dots):
@@ -47,7 +47,7 @@ def students(fig, theory, dots):
     for (name, (a, error)), (colour, marker) in zip(theory.items(), looks, strict=True):
         ax.plot(a, error, color=colour, lw=1.2)
         at, mean, spread = dots[name]
-        ax.errorbar(at, mean, 2 * spread, fmt=marker, ms=4, color=colour, label=name, elinewidth=1)
+        whiskers(ax, at, mean, mean - 2 * spread, mean + 2 * spread, marker=marker, ms=4, color=colour, label=name)
     counts(ax, dots[next(iter(theory))][0], "examples kept for each dimension")
     ax.set(yscale="log", ylabel="error")
     plain(ax.yaxis)
