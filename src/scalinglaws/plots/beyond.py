@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..figures import OTHER, OURS, PAPER, REFERENCE
-from .marks import FLOPS, counts, key, label_ends, ordered, plain, rule, sizes, whiskers
+from .marks import FLOPS, band, counts, key, label_ends, ordered, plain, rule, sizes, whiskers
 
 
 def valley(fig, surface, marks, dots):
@@ -80,12 +80,12 @@ def pools(fig, kept, panels):
 
 
 def worths(fig, epochs, lines, band_ends):
-    """Fresh epochs that repeated ones are worth: name → worth [epochs], and the ends of a band."""
+    """Fresh epochs that repeated ones are worth: name → worth [epochs], first the paper's, then ours with the ends of its band."""
     ax = fig.subplots()
     ax.plot(epochs, epochs, "--", color=REFERENCE, lw=1, label="fresh data")
-    ax.fill_between(epochs, *band_ends, color=OURS, alpha=0.15, lw=0)
-    for (name, own), colour in zip(lines.items(), (PAPER, OURS), strict=True):
-        ax.plot(epochs, own, color=colour, label=name)
+    (theirs, published), (ours, own) = lines.items()
+    ax.plot(epochs, published, color=PAPER, label=theirs)
+    band(ax, epochs, own, *band_ends, color=OURS, label=ours)
     ax.set(xscale="log", yscale="log", xlabel="epochs over the same data", ylabel="fresh epochs worth as much")
     label_ends(ax)
 

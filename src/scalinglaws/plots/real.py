@@ -84,8 +84,7 @@ def spending(fig, panels):
             else:
                 colour, marker = next(others)
                 look = {"color": colour, "marker": marker, "label": name}
-            ax.plot(tokens, mean, lw=1.2, ms=5, **look)
-            ax.vlines(tokens, low, high, color=look["color"], lw=1.6, alpha=0.5)
+            whiskers(ax, tokens, mean, low, high, lw=1.2, ms=5, **({"ls": "-"} | look))
         ax.set(xscale="log", xlabel="tokens a problem", title=title, ylim=(0, None))
     axes[0].set_ylabel("share of problems")
     key(fig, axes[0], ncols=3)
