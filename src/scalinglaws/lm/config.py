@@ -32,7 +32,8 @@ class Run:
     warm-up–stable–decay run spent decaying; `branches` the lengths to which side runs of a WSD
     trunk are cooled down; `final_rate` the last learning rate over the peak.
     `noise_batches` gradients measure the noise scale at every evaluation (0: none);
-    `transfer` names a second corpus, evaluated beside the first.
+    `transfer` names a second corpus, evaluated beside the first; `bits` is what each matrix is rounded to in every
+    step, the embedding apart (0: not rounded).
     Raises ConfigError for a field out of range.
     """
 
@@ -65,6 +66,7 @@ class Run:
     noise_batches: int = 0
     transfer: str = ""
     precision: str = "bf16"
+    bits: int = 0
     seed: int = 0
 
     def __post_init__(self):
@@ -108,6 +110,10 @@ class Run:
                 getattr(self, name),
                 "needs evaluate_at",
             )
+        _require(self.bits == 0 or 2 <= self.bits <= 16, "bits", self.bits, "must be 2 to 16, or 0 for none")
+        _require(
+            not self.bits or self.architecture == "transformer", "bits", self.bits, "are for a transformer"
+        )
         _require(self.clip > 0, "clip", self.clip, "must be positive")
         _require(
             not self.branches or self.schedule == "wsd", "branches", self.branches, "need schedule 'wsd'"

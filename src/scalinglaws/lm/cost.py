@@ -36,7 +36,7 @@ def shape_key(run: Run) -> tuple:
     """Runs with the same key run at the same speed and share compiled code."""
     return (
         run.corpus, run.architecture, run.n_layer, run.d_model, run.n_head, run.d_ffw, run.context,
-        run.dropout, run.precision, min(run.batch, 32),
+        run.dropout, run.bits, run.precision, min(run.batch, 32),
     )  # fmt: skip
 
 
@@ -120,6 +120,7 @@ def rates(
                         "d_ffw",
                         "context",
                         "dropout",
+                        "bits",
                         "precision",
                         "batch",
                         "tokens",

@@ -21,7 +21,7 @@ def build_model(run: Run, vocabulary: int, device="cpu"):
 
 @cache
 def loss_function(
-    architecture, n_layer, d_model, n_head, d_ffw, context, dropout, vocabulary, precision, compiled, device
+    architecture, n_layer, d_model, n_head, d_ffw, context, dropout, bits, vocabulary, precision, compiled, device
 ):
     """Loss by position [R, context] of (flat, tokens) for a shape, compiled on demand; kept, so that runs of a shape share it."""
     run = Run(
@@ -40,7 +40,7 @@ def loss_function(
     model, dtype = build_model(run, vocabulary, device), DTYPES[precision]
 
     def loss(flat: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        return token_losses(model, flat, tokens, dtype, training=True).mean(1)
+        return token_losses(model, flat, tokens, dtype, training=True, bits=bits).mean(1)
 
     if not compiled or architecture == "lstm":
         return loss
@@ -58,6 +58,7 @@ def loss_key(run: Run, vocabulary: int, compiled: bool, device: str) -> tuple:
         run.d_ffw,
         run.context,
         run.dropout,
+        run.bits,
         vocabulary,
         run.precision,
         compiled,

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from .config import Run
+from .quantise import in_bits
 
 
 class Layout:
@@ -108,9 +109,9 @@ class Transformer:
         return out.transpose(1, 2).reshape(n, T, self.d)
 
 
-def token_losses(model, flat: torch.Tensor, tokens: torch.Tensor, dtype=torch.float32, training=False):
-    """−log p of each next token, nats, [replicas, batch, T] for tokens [replicas, batch, T + 1]."""
-    p = model.layout.views(flat.to(dtype))
+def token_losses(model, flat: torch.Tensor, tokens: torch.Tensor, dtype=torch.float32, training=False, bits=0):
+    """−log p of each next token, nats, [replicas, batch, T] for tokens [replicas, batch, T + 1]; matrices at `bits` bits."""
+    p = in_bits(model.layout.views(flat.to(dtype)), bits)
     logits = model.logits(p, tokens[..., :-1], training)
     wide = torch.promote_types(dtype, torch.float32)
     losses = F.cross_entropy(

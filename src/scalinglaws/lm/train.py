@@ -189,7 +189,7 @@ class Trainer:
         total = torch.zeros(len(self.runs), self.run.context, dtype=torch.float64)
         for part in windows.split(64):
             part = part.to(self.device)[None].expand(len(self.runs), -1, -1)
-            total += token_losses(self.model, self.flat, part).sum(1).double().cpu()
+            total += token_losses(self.model, self.flat, part, bits=self.run.bits).sum(1).double().cpu()
         by_position = total / len(windows)
         return by_position[:, source.scored_from :].mean(1).tolist(), by_position.tolist()
 
