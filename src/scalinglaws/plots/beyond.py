@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..figures import OTHER, OURS, PAPER, REFERENCE
-from .marks import FLOPS, band, counts, key, label_ends, ordered, plain, rule, sizes, whiskers
+from .marks import FLOPS, band, counts, key, label_ends, ordered, plain, rule, size, sizes, whiskers
 
 
 def valley(fig, surface, marks, dots):
@@ -100,3 +100,68 @@ def advice(fig, table):
     right.set(xscale="log", yscale="log", xlabel=FLOPS, ylabel="parameters $N$")
     sizes(right.yaxis)
     key(fig, left)
+
+
+def epochs(fig, table):
+    """Loss against tokens read, a panel a size, a line an amount of distinct text (U, nought for all of it)."""
+    panels = table.groupby("N")
+    axes = fig.subplots(1, panels.ngroups, sharey=True)
+    for ax, (N, own) in zip(axes, panels, strict=True):
+        amounts = sorted(own["U"].unique(), key=lambda u: u or np.inf)
+        for U, colour in zip(amounts, ordered(amounts), strict=True):
+            line = own[own["U"] == U]
+            name = f"{size(U)} distinct" if U else "all distinct"
+            ax.plot(line["D"], line["loss"], "o-", ms=3, color=colour, label=name)
+        ax.set(xscale="log", xlabel="tokens read", title=f"$N$ = {size(N)}")
+        sizes(ax.xaxis)
+    axes[0].set_ylabel("loss (nats per token)")
+    key(fig, axes[0], ncols=4)
+
+
+def rounding(fig, table, law):
+    """Loss that rounding adds, against tokens trained on: means over seeds, a colour a number of bits, a marker a size."""
+    axes = fig.subplots(1, table["N"].nunique(), sharey=True)
+    for ax, (N, own) in zip(axes, table.groupby("N"), strict=True):
+        bits = sorted(table["P"].unique())
+        for P, colour in zip(bits, ordered(bits), strict=True):
+            mean = own[own["P"] == P].groupby("D")["added_loss"].mean()
+            ax.plot(mean.index, mean, "o", ms=4, color=colour, label=f"{P:.0f} bits")
+            ax.plot(mean.index, law.predict(N, mean.index.to_numpy(), P), color=colour, lw=1)
+        ax.set(xscale="log", yscale="log", xlabel="tokens $D$", title=f"$N$ = {size(N)}", xlim=(8e4, 1.4e7))
+        ax.set_xticks([1e5, 1e6, 1e7])
+        sizes(ax.xaxis)
+    axes[0].set_ylabel("loss added (nats per token)")
+    key(fig, axes[0], ncols=5)
+
+
+def transfer(fig, table, law):
+    """Tokens that pretraining is worth against tokens finetuned on, a colour a size, with a fitted law."""
+    ax = fig.subplots()
+    own_sizes = sorted(table["N"].unique())
+    for N, colour in zip(own_sizes, ordered(own_sizes), strict=True):
+        own = table[table["N"] == N].dropna()
+        ax.plot(own["D_F"], own["D_T"], "o", color=colour, label=f"$N$ = {size(N)}")
+        at = np.array([own["D_F"].min(), own["D_F"].max()])
+        ax.plot(at, law.predict(at, N), color=colour, lw=1)
+    ax.set(xscale="log", yscale="log", xlabel="tokens of the target $D_F$", ylabel="tokens it is worth $D_T$")
+    sizes(ax.xaxis, ax.yaxis)
+    key(fig, ax)
+
+
+def schedules(fig, memories, errors):
+    """Error of the annealing law against its memory: errors, name → [memories], shares of the loss."""
+    ax = fig.subplots()
+    for (name, own), colour, marker in zip(errors.items(), (REFERENCE, OURS), "so", strict=True):
+        ax.plot(1 / (1 - np.asarray(memories)), 100 * np.asarray(own), "-", marker=marker, ms=4, color=colour, label=name)
+    ax.set(xscale="log", xlabel="memory $1/(1-\\lambda)$ (steps)", ylabel="error (% of the loss)", ylim=(0, None))
+    rule(ax, 1000)
+    key(fig, ax)
+
+
+def profiles(fig, lines, published):
+    """Excess of the objective, the other constant free: name → (values, excess), a panel each; published: name → value."""
+    for ax, (name, (at, excess)) in zip(fig.subplots(1, len(lines), sharey=True), lines.items(), strict=True):
+        ax.plot(at, 100 * excess, color=OURS)
+        rule(ax, published[name], text="published")
+        ax.set(xscale="log", xlabel=f"${name}^*$", ylim=(0, 10))
+    fig.axes[0].set_ylabel("objective over its lowest (%)")

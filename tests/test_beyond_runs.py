@@ -1,0 +1,131 @@
+"""Our own runs beyond Chinchilla: rounded weights, schedules as areas, and what pretraining is worth, on known truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from scalinglaws.laws.annealing import Annealing, areas
+from scalinglaws.lm.config import ConfigError, Run
+from scalinglaws.lm.model import token_losses
+from scalinglaws.lm.quantise import in_bits, rounded, straight_through
+from scalinglaws.lm.store import load_runs
+from scalinglaws.lm.train import Trainer
+from scalinglaws.pretraining import annealed, effective
+from scalinglaws.studies import study
+
+TINY = Run(
+    corpus="known_entropy", n_layer=1, d_model=8, n_head=1, tokens=2048, context=16, batch=4,
+    learning_rate=0.01, evaluation_tokens=256, precision="fp32",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("bits", [2, 3, 5, 8])
+def test_rounding_is_to_the_nearest_of_the_values_an_output_has(bits):
+    w = torch.randn(2, 7, 5, generator=torch.Generator().manual_seed(bits))
+    found = rounded(w, bits)
+    steps = 2 ** (bits - 1) - 1
+    for r in range(2):
+        for o in range(5):
+            column = w[r, :, o]
+            values = column.abs().max() * torch.arange(-steps, steps + 1) / steps
+            nearest = values[(column[:, None] - values).abs().argmin(1)]
+            assert torch.allclose(found[r, :, o], nearest, atol=1e-6)
+    assert torch.allclose(rounded(found, bits), found, atol=1e-6)  # rounding twice is rounding once
+
+
+def test_the_gradient_passes_through_as_if_nothing_were_rounded():
+    w = torch.randn(1, 4, 3, requires_grad=True)
+    target = torch.randn(1, 4, 3)
+    (straight_through(w, 3) * target).sum().backward()
+    assert torch.equal(w.grad, target)
+
+
+def test_in_bits_rounds_matrices_and_leaves_the_embedding():
+    trainer = Trainer([TINY])
+    parts = trainer.model.layout.views(trainer.flat)
+    found = in_bits(parts, 3)
+    assert torch.equal(found["embedding"], parts["embedding"])
+    assert all(torch.allclose(found[k], rounded(parts[k], 3), atol=1e-6) for k in parts if "." in k)
+    assert in_bits(parts, 0) is parts
+
+
+def test_a_run_in_bits_is_trained_and_measured_in_bits():
+    run = TINY.with_(bits=2)
+    trainer = Trainer([run])
+    (result,) = trainer.train()
+    plain = Trainer([TINY])
+    plain.flat.copy_(trainer.flat)
+    parts = trainer.model.layout.views(trainer.flat)
+    plain.flat = torch.cat(
+        [(v if k == "embedding" else rounded(v, 2)).reshape(1, -1) for k, v in parts.items()], dim=1
+    )
+    assert result["loss"] == pytest.approx(plain.evaluate()[0][0], abs=1e-5)
+    tokens = torch.randint(0, trainer.corpus.vocabulary, (1, 2, 17), generator=torch.Generator().manual_seed(0))
+    assert not torch.allclose(
+        token_losses(trainer.model, trainer.flat, tokens), token_losses(trainer.model, trainer.flat, tokens, bits=2)
+    )
+
+
+def test_bits_are_named_only_where_they_are_given_and_refused_out_of_range():
+    assert TINY.with_(bits=0).hash == TINY.hash != TINY.with_(bits=4).hash
+    for wrong in (1, 17, -2):
+        with pytest.raises(ConfigError, match="bits"):
+            TINY.with_(bits=wrong)
+    with pytest.raises(ConfigError, match="transformer"):
+        TINY.with_(bits=4, architecture="lstm")
+
+
+def test_the_small_study_rounds_what_it_trained():
+    table = study.tables("quantised", "smoke")["rounded"]
+    added = (table["rounded"] - table["loss"]).groupby(table["bits"]).mean()
+    assert added[2] > added[4] > added[8]
+    assert abs(added[8]) < 2e-3
+    assert table.groupby(["N", "D"])["loss"].nunique().eq(1).all()  # one model each, rounded several times
+
+
+def test_the_small_study_of_transfer_starts_from_what_it_read():
+    table = study.tables("transfer", "smoke")["finetuned"]
+    pretrained = table[table["pretrained"]]
+    assert (pretrained["loss"] <= pretrained["before"]).all()  # the start counts among what could be kept
+    assert table[~table["pretrained"]]["before"].isna().all()
+    assert (table["loss"] <= table["last"]).all()
+
+
+def test_a_schedules_areas_are_those_of_its_learning_rates():
+    row = load_runs("schedules").query("schedule == 'wsd'").iloc[0]
+    ends = list(annealed.measured(row))
+    assert [step for step, _, _ in ends] == [256, 512, 1024, 2048]
+    assert [loss for _, _, loss in ends] == list(row["branch_loss"])
+    for step, rates, _ in ends:
+        warm = round(row["warmup"] / 2048)
+        assert len(rates) == step - warm
+        falls = step - round(0.8 * step)
+        stable = np.full(step - warm - falls, row["learning_rate"])
+        down = row["learning_rate"] * (1 - 0.9 * np.arange(falls) / falls)
+        assert np.allclose(rates, np.concatenate([stable, down]))
+
+
+def test_the_annealing_law_is_found_in_schedules_that_obey_it():
+    points = annealed.table(load_runs("schedules"), 0.98)
+    truth = Annealing(E=1.5, A=0.7, alpha=0.4, K=0.2)
+    points["loss"] = truth.predict(points["S1"], points["S2"])
+    law = annealed.fitted(points[annealed.known(points)])
+    others = points[~annealed.known(points)]
+    assert len(others) == 27
+    assert np.allclose(law.predict(others["S1"], others["S2"]), others["loss"], rtol=1e-3)
+    S1, S2 = areas([0.1] * 50)
+    assert S1[-1] == pytest.approx(5.0)
+    assert S2[-1] == 0
+
+
+def test_effective_data_are_those_at_which_training_from_nothing_is_as_good():
+    loss = lambda D: 3 - 0.1 * np.log(D)  # straight in log D, as what lies between is read
+    amounts = [1000, 4000, 16000, 64000]
+    rows = [(100, 0, D, False, loss(D)) for D in amounts]
+    rows += [(100, 0, D, True, loss(D + gain)) for D, gain in zip(amounts, (500, 9000, 20000, 10000), strict=True)]
+    found = effective.transferred(pd.DataFrame(rows, columns=["N", "seed", "amount", "pretrained", "loss"]))
+    assert np.allclose(found["D_T"].iloc[:3], [500, 9000, 20000])
+    assert np.isnan(found["D_T"].iloc[3])  # better than any amount from nothing: not known, and not made up
