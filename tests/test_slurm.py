@@ -163,7 +163,7 @@ def test_every_study_is_made_at_smoke_size(slurm, tmp_path):
     env = environment(slurm) | {"SCALINGLAWS_ROOT": str(tmp_path), "OMP_NUM_THREADS": "1"}
     real = ("smollm2", "smollm2_training", "smollm2_verifiers", "smollm2_thinking")
     names = [name for name in studies.names() if not name.startswith("smollm2")]
-    assert len(names) == 7
+    assert {"kaplan", "repeats", "bits", "quantised", "transfer", "testtime", "resampling"} <= set(names)
     required = {"SCALINGLAWS_REQUIRE_MODEL", "SCALINGLAWS_REQUIRE_DATA"} <= set(os.environ)
     if required or possible("smoke", "smollm2") == "smoke":
         names += real
