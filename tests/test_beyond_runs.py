@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from scalinglaws.laws.annealing import Annealing, areas
+from scalinglaws.lm import quantised, transferred
 from scalinglaws.lm.config import ConfigError, Run
 from scalinglaws.lm.model import token_losses
 from scalinglaws.lm.quantise import in_bits, rounded, straight_through
@@ -15,6 +16,7 @@ from scalinglaws.lm.store import load_runs
 from scalinglaws.lm.train import Trainer
 from scalinglaws.pretraining import annealed, effective
 from scalinglaws.studies import study
+from scalinglaws.studies.study import StudyError
 
 TINY = Run(
     corpus="known_entropy", n_layer=1, d_model=8, n_head=1, tokens=2048, context=16, batch=4,
@@ -129,3 +131,19 @@ def test_effective_data_are_those_at_which_training_from_nothing_is_as_good():
     found = effective.transferred(pd.DataFrame(rows, columns=["N", "seed", "amount", "pretrained", "loss"]))
     assert np.allclose(found["D_T"].iloc[:3], [500, 9000, 20000])
     assert np.isnan(found["D_T"].iloc[3])  # better than any amount from nothing: not known, and not made up
+
+
+def test_a_shape_that_is_none_is_told_in_one_line_by_both_studies():
+    said = "shape must be LAYERSxWIDTHxHEADS, like 2x32x1, got '2x32'"
+    sizes = study.load("quantised", "smoke").sizes
+    with pytest.raises(StudyError, match=said):
+        quantised.planned(sizes, "2x32", 16384, 0)
+    sizes = study.load("transfer", "smoke").sizes
+    with pytest.raises(StudyError, match=said):
+        transferred.Transferred(sizes, None, "2x32", 0).run(sizes["to"], 16384, 0.01)
+
+
+def test_what_pretraining_is_worth_is_unknown_below_the_least_amount_too():
+    rows = [(1, 0, 1000, False, 2.0), (1, 0, 4000, False, 1.5), (1, 0, 1000, True, 2.5)]
+    found = effective.transferred(pd.DataFrame(rows, columns=["N", "seed", "amount", "pretrained", "loss"]))
+    assert found["D_T"].isna().all()

@@ -11,14 +11,12 @@ from ..studies.artefacts import ArtefactStore
 from ..studies.jobs import Job
 from .config import Run
 from .quantise import rounded
+from .study import described
 from .train import Trainer
-
-WARMUP = 0.05
-"""Share of the tokens, as in the other studies."""
 
 
 def jobs(sizes: dict, artefacts: ArtefactStore) -> list[Job]:
-    """A job a shape, length and seed. sizes: run (fields of `Run`), shapes, tokens, bits, seeds."""
+    """A job a shape, length and seed. sizes: run (as in a grid of `study`), shapes, tokens, bits, seeds."""
     return [
         Job(f"{shape} {tokens} {seed}", partial(measured, planned(sizes, shape, tokens, seed), sizes["bits"], artefacts))
         for tokens in sizes["tokens"]
@@ -28,10 +26,8 @@ def jobs(sizes: dict, artefacts: ArtefactStore) -> list[Job]:
 
 
 def planned(sizes: dict, shape: str, tokens: int, seed: int) -> Run:
-    """The run of a shape LAYERSxWIDTHxHEADS. Raises ConfigError."""
-    n_layer, d_model, n_head = map(int, shape.split("x"))
-    about = {"n_layer": n_layer, "d_model": d_model, "n_head": n_head, "tokens": tokens, "seed": seed}
-    return Run.from_dict(sizes["run"] | about | {"warmup": round(WARMUP * tokens)})
+    """The run of a shape LAYERSxWIDTHxHEADS. Raises StudyError."""
+    return described(sizes["run"] | {"shape": shape, "tokens": tokens, "seed": seed}, f"quantised, {shape}")
 
 
 def measured(run: Run, bits: list[int], artefacts: ArtefactStore) -> pd.DataFrame:

@@ -89,7 +89,7 @@ def _expand(entry: dict, where: str) -> list[Run]:
         point = dict(zip(axes, values, strict=True))
         rates = _rates(fixed.get("rate_by_shape"), point, where)
         for rate in rates:
-            run = _run(point | rate | {k: fixed[k] for k in TUPLES if k in fixed}, where)
+            run = described(point | rate | {k: fixed[k] for k in TUPLES if k in fixed}, where)
             if _kept(run, fixed.get("keep"), where):
                 runs.append(run)
     return runs
@@ -110,7 +110,8 @@ def _rates(table: dict | None, point: dict, where: str) -> list[dict]:
     ]
 
 
-def _run(point: dict, where: str) -> Run:
+def described(point: dict, where: str) -> Run:
+    """The run of one point of a grid: fields of `Run` and those of this format. Raises StudyError, which begins with `where`."""
     point = dict(point)
     try:
         if "shape" in point:

@@ -11,16 +11,14 @@ from ..studies.artefacts import ArtefactStore
 from ..studies.jobs import Job
 from .config import Run
 from .corpus import same_tokens
+from .study import described
 from .train import Trainer
-
-WARMUP = 0.05
-"""Share of the tokens, as in the other studies."""
 
 
 def jobs(sizes: dict, artefacts: ArtefactStore) -> list[Job]:
     """Pretraining of each shape and seed, then a job for each amount of the target.
 
-    sizes: run (fields of `Run`), from, to, pretraining (tokens), rates (from scratch, after pretraining), shapes,
+    sizes: run (as in a grid of `study`), from, to, pretraining (tokens), rates (from scratch, after pretraining), shapes,
     amounts (distinct tokens of the target), epochs over them at most, evaluations on the way, seeds. Raises DataError.
     """
     same_tokens(sizes["from"], sizes["to"])
@@ -41,15 +39,13 @@ class Transferred:
         self.sizes, self.artefacts, self.shape, self.seed = sizes, artefacts, shape, seed
 
     def run(self, corpus: str, tokens: int, rate: float, unique: int = 0) -> Run:
-        """A run of this shape and seed; of a cut corpus the loss is measured on the way. Raises ConfigError."""
-        n_layer, d_model, n_head = map(int, self.shape.split("x"))
+        """A run of this shape and seed; of a cut corpus the loss is measured on the way. Raises StudyError."""
         parts = self.sizes["evaluations"] if unique else 0
         about = {
-            "corpus": corpus, "n_layer": n_layer, "d_model": d_model, "n_head": n_head, "tokens": tokens,
-            "learning_rate": rate, "seed": self.seed, "warmup": round(WARMUP * tokens), "unique_tokens": unique,
-            "evaluate_at": tuple(tokens * (i + 1) // parts for i in range(parts)),
+            "corpus": corpus, "shape": self.shape, "tokens": tokens, "learning_rate": rate, "seed": self.seed,
+            "unique_tokens": unique, "evaluate_at": [tokens * (i + 1) // parts for i in range(parts)],
         }  # fmt: skip
-        return Run.from_dict(self.sizes["run"] | about)
+        return described(self.sizes["run"] | about, f"transfer, {self.shape}")
 
     def pretrained(self) -> torch.Tensor:
         """Parameters [1, P] after the first corpus."""

@@ -119,7 +119,7 @@ def epochs(fig, table):
 
 
 def rounding(fig, table, law):
-    """Loss that rounding adds, against tokens trained on: means over seeds, a colour a number of bits, a marker a size."""
+    """Loss that rounding adds, against tokens trained on: means over seeds, a colour a number of bits, a panel a size."""
     axes = fig.subplots(1, table["N"].nunique(), sharey=True)
     for ax, (N, own) in zip(axes, table.groupby("N"), strict=True):
         bits = sorted(table["P"].unique())
@@ -127,8 +127,7 @@ def rounding(fig, table, law):
             mean = own[own["P"] == P].groupby("D")["added_loss"].mean()
             ax.plot(mean.index, mean, "o", ms=4, color=colour, label=f"{P:.0f} bits")
             ax.plot(mean.index, law.predict(N, mean.index.to_numpy(), P), color=colour, lw=1)
-        ax.set(xscale="log", yscale="log", xlabel="tokens $D$", title=f"$N$ = {size(N)}", xlim=(8e4, 1.4e7))
-        ax.set_xticks([1e5, 1e6, 1e7])
+        ax.set(xscale="log", yscale="log", xlabel="tokens $D$", title=f"$N$ = {size(N)}")
         sizes(ax.xaxis)
     axes[0].set_ylabel("loss added (nats per token)")
     key(fig, axes[0], ncols=5)
