@@ -13,43 +13,11 @@ from scalinglaws import laws
 from scalinglaws.fit import bootstrap
 from scalinglaws.fit.forms import FORMS, rebuilt
 from scalinglaws.fit.general import fit_form
-from scalinglaws.laws import annealing, curves, overtrained, precision, repeats, routed, transfer, translation
+from scalinglaws.laws import annealing, curves, repeats
+from scalinglaws.pretraining import recovery
 
 
-def truths():
-    """Form → a law and the points at which it is seen."""
-    rng = np.random.default_rng(0)
-    spread = lambda low, high, n=60: np.exp(rng.uniform(np.log(low), np.log(high), n))
-    x, N, D, L = np.geomspace(10, 1e5, 25), spread(1e7, 1e10), spread(1e8, 1e11), rng.uniform(2, 5, 40)
-    U = D / np.maximum(spread(0.3, 50), 1.0)
-    P, X = rng.integers(2, 9, 60).astype(float), rng.choice([1.0, 2.0, 4.0, 16.0, 32.0], 60)
-    base = laws.BESIROGLU
-    return {
-        "m1": (curves.Power(3, 0.2), {"x": x}),
-        "m2": (curves.Offset(0.5, 3, 0.3), {"x": x}),
-        "m3": (curves.Levelled(5, 0.001, 0.4), {"x": x}),
-        "m4": (curves.Implicit(0.1, 1, 20, 0.6, 0.8), {"x": x}),
-        "shifted": (curves.Shifted(0.1, 5, 100, 0.4), {"x": x}),
-        "bnsl-1": (curves.Broken(0.1, 2, 0.05, (1000.0,), (1.0,), (0.3,)), {"x": x}),
-        "bnsl-2": (curves.Broken(0.05, 2, 0.05, (300.0, 8000.0), (0.7, -0.5), (0.2, 0.2)), {"x": x}),
-        "repeats": (repeats.MUENNIGHOFF, {"N": N, "D": D, "U": U}),
-        "overtrained": (overtrained.Overtrained(1.8, 100, 300, 0.15), {"C": 6 * N * D, "M": D / N}),
-        "error-of-loss": (overtrained.ErrorOfLoss(0.85, 2.0, 1.0), {"loss": L}),
-        "trained-in-bits": (precision.TrainedInBits(base, 2.5), {"N": N, "D": D, "P": P}),
-        "quantised": (precision.Quantised(0.06, 0.5, 0.4, 0.8), {"N": N, "D": D, "P": P}),
-        "transfer": (transfer.TEXT_TO_PYTHON, {"D_F": D, "N": N}),
-        "annealing": (
-            annealing.Annealing(2, 0.5, 0.5, 3.0),
-            {"S1": spread(0.1, 30), "S2": rng.uniform(0.001, 0.1, 60)},
-        ),
-        "loss-to-loss": (transfer.LossToLoss(1.2, 0.9, 1.0, 1.5), {"L0": L}),
-        "routed": (routed.Routed(-0.08, -0.1, 0.004, 3.0), {"N": N, "X": X}),
-        "encoder-decoder": (translation.EncoderDecoder(1.0, 50, 0.1, 0.15), {"N_e": N, "N_d": D / 10}),
-        "score-of-loss": (translation.ScoreOfLoss(200, 0.8), {"loss": L}),
-    }
-
-
-TRUTHS = truths()
+TRUTHS = recovery.truths()
 
 
 def test_every_form_has_a_truth():

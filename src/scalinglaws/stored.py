@@ -34,7 +34,8 @@ def cell_digest(source: str) -> str:
 def dataset_digest(name: str) -> str:
     """The registered SHA-256 of a data set: of its file, or of its files' taken together."""
     entry = registry.describe(name)
-    shas = [f["sha256"] for f in entry.get("files") or [entry["archive"]]]
+    listed = [entry["archive"]] if "archive" in entry else []
+    shas = [f["sha256"] for f in entry.get("files") or listed] or [f.sha256 for f in registry.manifest(name)]
     return shas[0] if len(shas) == 1 else digest("".join(shas))
 
 

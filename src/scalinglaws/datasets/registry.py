@@ -243,7 +243,7 @@ def _how_to_get(dataset, file, path, reason):
 
 @cache
 def manifest(name: str) -> list[File]:
-    """The files of a collection (Gutenberg's 483 books), from the project's own list of hashes."""
+    """The files of a collection (483 books, 104 models), from the project's own list of hashes."""
     entry = describe(name)
     with data_file(entry["manifest"]).open(encoding="utf-8", newline="") as handle:
         return [
@@ -253,14 +253,14 @@ def manifest(name: str) -> list[File]:
 
 
 def _fetch_collection(name: str, progress: bool) -> dict[str, Path]:
-    """Each member of a collection: unpacked from the mirror's archive, else cached or downloaded one by one."""
+    """Each member of a collection: unpacked from the mirror's archive, if it has one, else as any other file."""
     members = manifest(name)
-    archive = describe(name)["archive"]
+    archive = describe(name).get("archive")
     folder = cache_folder() / name
     absent = [
         m for m in members if not (folder / m.name).is_file() or (folder / m.name).stat().st_size != m.bytes
     ]
-    if absent and (at := mirror()) and (tar := at / name / archive["name"]).is_file():
+    if archive and absent and (at := mirror()) and (tar := at / name / archive["name"]).is_file():
         _check(tar, File(archive["name"], "", archive["sha256"], archive["bytes"]), "mirror")
         _unpack(tar, folder, {m.name for m in absent})
     return {m.name: _fetch_file(name, m, progress) for m in members}

@@ -53,6 +53,10 @@ def load(name: str) -> pd.DataFrame:
     "porian_points", "porian_frontier", "porian_exponents": IsoFLOP losses, optima and fitted
         exponents of every stage of Porian et al.
     "repeated": the 182 runs on repeated data to which Muennighoff et al. fitted their law; `unique_tokens` of each.
+    "overtrained": the 104 models of Gadre et al., loss on C4's held-out part with a 95 % interval (`loss_low`,
+        `loss_high`); `corpus`, `M` tokens a parameter.
+    "clip": 32 CLIP models on 41 data sets (Cherti et al.): C in multiply-adds of the forward passes, `error` a share.
+    "families": benchmarks of 188 open models (Polo et al.) with `family`, `date`, `instruct`.
     "pythia", "monkeys": samples and correct samples per MATH problem (Schaeffer et al.).
     Raises DataMissing or DataError (see `fetch`), DataError for an unknown name.
     """
@@ -246,9 +250,56 @@ def _repeated() -> pd.DataFrame:
     return table.assign(source="muennighoff2023", C=6 * table["N"] * table["D"])[[*COLUMNS, "unique_tokens", "name"]]
 
 
+def _overtrained() -> pd.DataFrame:
+    """The loss is that on the shards of C4 that were held out, whatever a model was trained on."""
+    rows = []
+    for name, path in fetch("gadre").items():
+        if not name.startswith("exp_data/models/"):
+            continue
+        model = json.loads(path.read_text(encoding="utf-8"))
+        how = model["hyperparameters"]
+        (found,) = (r for r in model["results"] if "c4_val" in r["val_data"][0])
+        N, D, ends = float(how["params"]), float(how["tokens"]), (found["loss_sequences_lower_95"], found["loss_sequences_upper_95"])
+        corpus = _CORPORA[model["dataset_name"]]
+        rows.append(("gadre2024", N, D, 6 * N * D, found["loss"], *ends, D / N, corpus, model["name"]))
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "loss_low", "loss_high", "M", "corpus", "name"])
+    return table.sort_values(["corpus", "N", "M"], ignore_index=True)
+
+
+_CORPORA = {"c4_original": "C4", "rpj": "RedPajama", "rw_original": "RefinedWeb"}
+
+
+def _clip() -> pd.DataFrame:
+    raw = pd.read_csv(fetch("openclip")["zeroshot_results.csv"])
+    retrieval = raw["task"] == "zeroshot_retrieval"
+    return pd.DataFrame(
+        {
+            "source": "cherti2023",
+            "arch": raw["arch"],
+            "samples": raw["samples_seen"],
+            "C": 1e9 * raw["gmacs_total"],
+            "trained_on": raw["upstream_dataset"].replace("CLIP-WIT", "WIT"),
+            "task": raw["downstream_dataset"],
+            "error": 1 - raw["image_retrieval_recall@5"].where(retrieval, raw["acc1"]),
+            "model": raw["name"],
+        }
+    )
+
+
+def _families() -> pd.DataFrame:
+    raw = pd.read_csv(fetch("sloth")["data_v2.csv"])
+    named = {"Model": "model", "Family": "family", "Instruct": "instruct"}
+    table = raw.rename(columns=named)[[*named.values(), "MMLU", "ARC", "HellaSwag", "Winogrande", "GSM8K", "BBH", "MMLU-PRO"]]
+    N, D = 1e9 * raw["#Params (B)"], 1e12 * raw["Pretraining Data Size (T)"]
+    return table.assign(source="polo2024", N=N, D=D, C=1e21 * raw["FLOPs (1E21)"], date=pd.to_datetime(raw["date"]))
+
+
 _LOADERS = {
     "epoch": _epoch,
     "repeated": _repeated,
+    "overtrained": _overtrained,
+    "clip": _clip,
+    "families": _families,
     "porian_points": _porian_points,
     "porian_frontier": _porian_frontier,
     "porian_exponents": _porian_exponents,

@@ -164,3 +164,59 @@ def profiles(fig, lines, published):
         rule(ax, published[name], text="published")
         ax.set(xscale="log", xlabel=f"${name}^*$", ylim=(0, 10))
     fig.axes[0].set_ylabel("objective over its lowest (%)")
+
+
+def parallels(fig, runs, level, slopes):
+    """Left: reducible loss against compute, a colour a number of tokens per parameter. Right: the exponent at each of them."""
+    left, right = fig.subplots(1, 2)
+    ratios = sorted(runs["M"].round().unique())
+    for M, colour in zip(ratios, ordered(ratios), strict=True):
+        own = runs[runs["M"].round() == M].sort_values("C")
+        left.plot(own["C"], own["loss"] - level, "o-", ms=3, lw=1, color=colour, label=f"{M:.0f}")
+    left.set(xscale="log", yscale="log", xlabel=FLOPS, ylabel="loss above $E$ (nats per token)")
+    plain(left.yaxis)
+    whiskers(right, slopes.M, slopes.eta, *slopes.ends.T, color=OURS)
+    counts(right, slopes.M, "tokens a parameter $M$")
+    right.set(ylabel="exponent $\\eta$", ylim=(0.09, 0.165))
+    key(fig, left, ncols=8, title="tokens a parameter:")
+
+
+def misses(fig, table):
+    """Error of each predicted run in per cent, a row a run, a colour a rule. table: corpus, N, M, rule, error."""
+    ax = fig.subplots()
+    runs = list(table.groupby(["corpus", "N", "M"]).groups)
+    for (rule_, own), colour, marker in zip(table.groupby("rule", sort=False), (PAPER, OURS, OTHER), "Dos", strict=True):
+        at = [runs.index(run) for run in zip(own["corpus"], own["N"], own["M"], strict=True)]
+        ax.plot(100 * own["error"], at, marker, ms=5, color=colour, label=rule_)
+    ax.set_yticks(range(len(runs)), [f"{corpus}, {size(N)}, {M:.0f} tokens a parameter" for corpus, N, M in runs])
+    ax.invert_yaxis()
+    ax.set_xlabel("predicted over measured loss (%)")
+    rule(ax, 0)
+    key(fig, ax, ncols=1)
+
+
+def fifths(fig, table):
+    """Error of an over-trained large run against the fifth run that the law was fitted to: a panel a corpus."""
+    panels = table.groupby(["corpus", "N", "M"])
+    axes = fig.subplots(1, panels.ngroups, sharey=True)
+    sizes_ = sorted(table["fifth_N"].unique())
+    for ax, ((corpus, N, M), own) in zip(axes, panels, strict=True):
+        for n, colour in zip(sizes_, ordered(sizes_), strict=True):
+            line = own[own["fifth_N"] == n].sort_values("fifth_M")
+            ax.plot(line["fifth_M"], 100 * line["error"], "o-", ms=3, lw=1, color=colour, label=f"{n} M")
+        counts(ax, [5, 20, 80, 320], "tokens a parameter of the fifth")
+        rule(ax, y=0)
+        ax.set_title(f"{corpus}: {size(N)}, $M$ = {M:.0f}")
+    axes[0].set_ylabel("predicted over measured (%)")
+    key(fig, axes[0], ncols=4, title="parameters of the fifth:")
+
+
+def lifetimes(fig, table):
+    """Parameters and tokens of the cheapest lifetime over those of the optimal training, against tokens served. table: law, served, N, D, N_low, …"""
+    for ax, what, name in zip(fig.subplots(1, 2), "ND", ("parameters", "training tokens"), strict=True):
+        for (law, own), colour in zip(table.groupby("law", sort=False), (PAPER, OURS), strict=True):
+            band(ax, own["served"], own[what], own[f"{what}_low"], own[f"{what}_high"], color=colour, label=law)
+        ax.set(xscale="log", yscale="log", xlabel="tokens served", ylabel=f"{name}, over compute-optimal")
+        sizes(ax.xaxis)
+        plain(ax.yaxis)
+    key(fig)
