@@ -1,0 +1,50 @@
+"""Zero-shot errors of CLIP models against compute (Cherti et al. 2022), as the authors fit them, and otherwise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ..fit.forms import FORMS
+from ..fit.general import fit_form
+from ..laws.curves import Power
+
+TASKS = {
+    "imagenet1k": "ImageNet",
+    "imagenet_robustness": "five shifted ImageNets",
+    "mscoco_captions": "MS-COCO, retrieval",
+    "flickr30k": "Flickr30K, retrieval",
+}
+"""Data set → its name on the page."""
+
+
+def frontier(own: pd.DataFrame, bins: int = 5) -> pd.DataFrame:
+    """The lowest error in each of `bins` equal parts of log C, placed at the middle of its part, as the authors' code does."""
+    log = np.log10(own["C"])
+    edges = np.linspace(log.min(), log.max() + 0.1, bins + 1)
+    part = np.digitize(log, edges) - 1
+    best = own.groupby(part)["error"].min()
+    return pd.DataFrame({"C": 10 ** ((edges[:-1] + edges[1:]) / 2)[best.index], "error": best.to_numpy()})
+
+
+def line(own: pd.DataFrame) -> Power:
+    """Least squares of log error on log C: error = A·C^{−α}."""
+    return fit_form(FORMS["m1"], {"x": own["C"]}, own["error"]).law
+
+
+def as_published(table: pd.DataFrame, task: str, ours: bool) -> Power:
+    """The authors' line: through binned frontier points for LAION's data (`ours`), through all three models for OpenAI's."""
+    own = table[(table["task"] == task) & ((table["trained_on"] != "WIT") == ours)]
+    return line(frontier(own) if ours else own)
+
+
+def resampled(own: pd.DataFrame, samples: int, seed: int, bins: int | None = 5) -> np.ndarray:
+    """α of `line` over resampled models, [samples]: of the frontier in so many parts, or of all models. NaN for one size of C."""
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(samples):
+        drawn = own.iloc[rng.integers(0, len(own), len(own))]
+        points = frontier(drawn, bins) if bins and drawn["C"].nunique() > 2 else drawn
+        x, y = np.log(points["C"].to_numpy()), np.log(points["error"].to_numpy())
+        spread = x - x.mean()
+        found.append(-(spread @ y) / (spread @ spread) if len(x) > 1 and spread @ spread > 1e-9 else np.nan)
+    return np.array(found)
