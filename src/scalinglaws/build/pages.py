@@ -19,6 +19,7 @@ from .. import claims
 from ..notebook import missing_data
 from ..paths import digest, file_digest, root
 from ..store import write_whole
+from ..studies import study
 from . import reference
 from .chapters import (
     BuildError,
@@ -81,9 +82,14 @@ def page(name: str, profile: str) -> nbformat.NotebookNode:
         cell = nbformat.v4.new_markdown_cell(text)
         cell["id"] = f"{short}-{what}"[-64:]
         notebook.cells.insert(place, cell)
+    ends = []
     if rooms := _rooms(notebook):
-        links = ", ".join(f"[`{room}`](/book/api/{room}.md)" for room in rooms)
-        last = nbformat.v4.new_markdown_cell(f"In the library's reference: {links}.")
+        ends.append("In the library's reference: " + ", ".join(f"[`{room}`](/book/api/{room}.md)" for room in rooms) + ".")
+    if behind := _studies(folder):
+        links = ", ".join(f"[{name}](/book/checklist.md#checklist-{name.replace('_', '-')})" for name in behind)
+        ends.append(f"How the studies behind it were made, question by question: {links}.")
+    if ends:
+        last = nbformat.v4.new_markdown_cell("\n\n".join(ends))
         last["id"] = f"{short}-library"[-64:]
         notebook.cells.append(last)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -101,6 +107,16 @@ def _rooms(notebook: nbformat.NotebookNode) -> list[str]:
     for imported in re.findall(r"^from scalinglaws import ([\w, ]+)$", code, re.M):
         found |= {name.strip() for name in imported.split(",")}
     return [room for room in reference.ROOMS if room in found and f"book/api/{room}\n" in listed]
+
+
+def _studies(folder: Path) -> list[str]:
+    """The studies whose stored tables a page read, where the book has their checklist."""
+    toc = root() / "_toc.yml"
+    if not toc.is_file() or "book/checklist" not in toc.read_text(encoding="utf-8"):
+        return []
+    read = [Path(file) for entry in read_records(folder, "dependencies") for file in entry.get("files", {})]
+    found = {p.name.rsplit("-", 1)[0] if p.parent.name == "runs" else p.parent.name for p in read if p.suffix == ".parquet"}
+    return [name for name in study.names() if name in found]
 
 
 _CLAIM = re.compile(r"\{claim\}`([^`]+)`")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from .. import claims, scorecard
 from ..paths import root
 from ..store import exchange, write_whole
-from . import chapters, reference
+from . import chapters, checklist, reference
 from .chapters import BuildError
 from .plain import repository
 
@@ -75,8 +75,11 @@ def _rendered() -> list[str]:
 def render(say=print) -> bool:
     """Render if an input changed since the last success. The site is built anew, so no stale page survives."""
     stored = root() / "_build" / "render.json"
-    if "book/api/" in (root() / "_toc.yml").read_text(encoding="utf-8"):
+    listed = (root() / "_toc.yml").read_text(encoding="utf-8")
+    if "book/api/" in listed:
         reference.write()
+    if "book/checklist" in listed:
+        checklist.write()
     key = _inputs_key()
     try:
         if json.loads(stored.read_text()) == {"inputs": key, "files": _rendered()}:

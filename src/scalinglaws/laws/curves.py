@@ -132,5 +132,7 @@ class Broken:
 
 ZHAI = Shifted(E=0.09, A=0.26, d=0.01, alpha=0.35)
 """Zhai et al. (2022): error on ImageNet after finetuning, x in TPUv3 core-days, .2 to 1e4."""
+ZHAI_TEN_SHOTS = Shifted(E=0.12, A=0.63, d=0.52, alpha=0.32)
+"""The same, from ten examples a class."""
 GPT3 = Power(A=2.57, alpha=0.048)
 """Brown et al. (2020), arXiv:2005.14165, Figure 3.1: validation loss, nats per token, x in PF-days."""

@@ -23,7 +23,7 @@ class Spectrum:
     """
 
     alpha: float
-    size: int = 20_000
+    size: int = 400_000
 
     @property
     def values(self) -> np.ndarray:
@@ -74,8 +74,8 @@ def interpolated(D: int, dimension: int, within: int, linear: bool, tests: int =
     """Mean squared error of interpolating a smooth function known at D points of a curved manifold.
 
     The manifold: a torus of `dimension` angles, turned at random into `within` ≥ 2·dimension coordinates. The
-    interpolator sees these alone: the nearest point, or a plane through the nearest dimension + 1 (`linear`), in
-    the directions in which they spread most. Smoothness n of the interpolant is 2 and 4: error ∝ D^{−n/dimension}.
+    interpolator sees these alone: the nearest point, or (`linear`) the least-squares plane through the nearest
+    4·dimension + 2, in the directions in which these spread most. Error ∝ D^{−n/dimension} with n = 2 and 4.
     """
     rng = np.random.default_rng(seed)
     turn = np.linalg.qr(rng.standard_normal((within, 2 * dimension)))[0]

@@ -60,7 +60,7 @@ def load(name: str, profile: str = "cpu", path: Path | None = None) -> Study:
     """
     found, content = read(str(path or name))
     file, name = f"{found}.yaml", name if path else found
-    _known(file, "", content, ("question", "defaults", "profiles"))
+    _known(file, "", content, ("question", "checklist", "defaults", "profiles"))
     grids = section(file, content, profile)
     if not isinstance(grids, list):
         raise StudyError(f"{file}: profile {profile} must be a list of grids")

@@ -220,3 +220,14 @@ def lifetimes(fig, table):
         sizes(ax.xaxis)
         plain(ax.yaxis)
     key(fig)
+
+
+def other_text(fig, points, known, curves):
+    """Loss on another text against that on the training text; filled: fitted to. points: loss, transfer; curves: name → (x, y)."""
+    ax = fig.subplots()
+    for part, face, name in ((known, OURS, "fitted to"), (~known, "none", "held out")):
+        ax.plot(points["loss"][part], points["transfer"][part], "o", ms=4, color=OURS, mfc=face, label=name)
+    for (name, (x, y)), colour in zip(curves.items(), (PAPER, REFERENCE), strict=True):
+        ax.plot(x, y, color=colour, lw=1.2, label=name)
+    ax.set(xlabel="loss on books (nats per token)", ylabel="loss on Shakespeare")
+    key(fig, ax, ncols=4)

@@ -48,3 +48,19 @@ def resampled(own: pd.DataFrame, samples: int, seed: int, bins: int | None = 5) 
         spread = x - x.mean()
         found.append(-(spread @ y) / (spread @ spread) if len(x) > 1 and spread @ spread > 1e-9 else np.nan)
     return np.array(found)
+
+
+def apart(table: pd.DataFrame, task: str) -> tuple[float, tuple[float, float]]:
+    """α of OpenAI's line less that of LAION's, and its 95 % interval by Welch: residuals about either line, one degree of freedom for three models."""
+    from scipy import stats
+
+    fits = []
+    for ours in (False, True):
+        own = table[(table["task"] == task) & ((table["trained_on"] != "WIT") == ours)]
+        points = frontier(own) if ours else own
+        found = stats.linregress(np.log(points["C"].astype(float)), np.log(points["error"]))
+        fits.append((-found.slope, found.stderr**2, len(points) - 2))
+    (a, va, fa), (b, vb, fb) = fits
+    free = (va + vb) ** 2 / (va**2 / fa + vb**2 / fb)
+    half = stats.t.ppf(0.975, free) * np.sqrt(va + vb)
+    return float(a - b), (float(a - b - half), float(a - b + half))

@@ -3,6 +3,7 @@
 data/studies/NAME.yaml:
 
     question: one line
+    checklist: {form: …, fit: …, …}  # what a reader needs to judge it (`build.checklist`)
     made_by: package.module        # has `jobs(sizes, store) -> list[Job]`, and perhaps `publish(profile)`
     tables: [kind, …]              # what is packed into data/NAME/KIND-PROFILE.parquet
     profiles:
@@ -31,7 +32,7 @@ from .artefacts import ArtefactStore, packed
 from .jobs import Job, in_processes, work_off
 
 LIBRARY = __name__.partition(".")[0]
-KEYS = ("question", "made_by", "tables", "profiles")
+KEYS = ("question", "checklist", "made_by", "tables", "profiles")
 
 
 class StudyError(ValueError):
