@@ -15,6 +15,10 @@ from .executor import CHUNK
 
 BLOCK = 1024
 """A cut corpus is made of random blocks of this many tokens, from all over the corpus."""
+POOL = 2**23
+"""Tokens of worse text: blocks of the corpus of which some tokens are exchanged."""
+EXCHANGED = 0.3
+"""Share of the pool's tokens that are replaced by a token drawn from anywhere in the pool."""
 MICRO_BATCH = 32
 """Sequences in one backward pass on a CPU; larger batches are summed from several."""
 
@@ -34,6 +38,11 @@ class Batches:
             raise DataError(
                 f"{corpus.name}: {len(self.tokens)} training tokens do not fill a context of {run.context}"
             )
+        self.clean = 0 if self.tokens is None else len(self.tokens)
+        if run.noised:
+            if self.tokens is None:
+                raise DataError(f"{corpus.name}: an endless source has no worse text: set unique_tokens, or noised = 0")
+            self.tokens = np.concatenate([self.tokens, worse(corpus.name, run.seed)])
         self._drawn: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def chunk(self, step: int) -> np.ndarray:
@@ -47,7 +56,10 @@ class Batches:
                 drawn = self.corpus.source.sample(CHUNK * run.batch, run.context + 1, rng)
                 drawn = drawn.reshape(CHUNK, run.batch, -1)
             else:
-                drawn = rng.integers(0, len(self.tokens) - run.context, (CHUNK, run.batch))
+                drawn = rng.integers(0, self.clean - run.context, (CHUNK, run.batch))
+                if run.noised:
+                    pooled = rng.integers(self.clean, len(self.tokens) - run.context, drawn.shape)
+                    drawn = np.where(rng.random(drawn.shape) < run.noised, pooled, drawn)
             self._drawn = (index, drawn)
         return self._drawn[1]
 
@@ -106,6 +118,16 @@ def _cut(name: str, unique: int, seed: int) -> np.ndarray:
         return corpus.source.sample(wanted, block, rng).reshape(-1)[:unique]
     chosen = rng.permutation(len(corpus.train) // block)[:wanted]
     return np.concatenate([corpus.train[b * block : (b + 1) * block] for b in sorted(chosen)])[:unique]
+
+
+@lru_cache(maxsize=2)
+def worse(name: str, seed: int) -> np.ndarray:
+    """`POOL` tokens in random blocks of the corpus, `EXCHANGED` of them replaced by a token from elsewhere in the pool."""
+    pool = _cut(name, POOL, seed + 2**32).copy()
+    rng = generator(seed, 2**62 + 1)
+    at = np.flatnonzero(rng.random(len(pool)) < EXCHANGED)
+    pool[at] = pool[rng.permutation(len(pool))[: len(at)]]
+    return pool
 
 
 def training_tokens(corpus: Corpus, unique: int, seed: int) -> np.ndarray | None:

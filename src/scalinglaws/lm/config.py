@@ -33,7 +33,8 @@ class Run:
     trunk are cooled down; `final_rate` the last learning rate over the peak.
     `noise_batches` gradients measure the noise scale at every evaluation (0: none);
     `transfer` names a second corpus, evaluated beside the first; `bits` is what each matrix is rounded to in every
-    step, the embedding apart (0: not rounded).
+    step, the embedding apart (0: not rounded). `noised` is the share of windows that come from worse text (`batches`),
+    of which there is plenty; the others are from the corpus, cut or not.
     Raises ConfigError for a field out of range.
     """
 
@@ -67,6 +68,7 @@ class Run:
     transfer: str = ""
     precision: str = "bf16"
     bits: int = 0
+    noised: float = 0.0
     seed: int = 0
 
     def __post_init__(self):
@@ -110,6 +112,7 @@ class Run:
                 getattr(self, name),
                 "needs evaluate_at",
             )
+        _require(0 <= self.noised <= 1, "noised", self.noised, "must be a share, 0 to 1")
         _require(self.bits == 0 or 2 <= self.bits <= 16, "bits", self.bits, "must be 2 to 16, or 0 for none")
         _require(
             not self.bits or self.architecture == "transformer", "bits", self.bits, "are for a transformer"
