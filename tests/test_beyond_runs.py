@@ -147,3 +147,42 @@ def test_what_pretraining_is_worth_is_unknown_below_the_least_amount_too():
     rows = [(1, 0, 1000, False, 2.0), (1, 0, 4000, False, 1.5), (1, 0, 1000, True, 2.5)]
     found = effective.transferred(pd.DataFrame(rows, columns=["N", "seed", "amount", "pretrained", "loss"]))
     assert found["D_T"].isna().all()
+
+
+# ---- a mixture with worse text -----------------------------------------------------------------------------
+
+
+def test_worse_text_is_drawn_at_its_share_and_clean_runs_are_as_they_were():
+    from scalinglaws.lm import batches
+    from scalinglaws.lm.corpus import open_corpus
+
+    corpus = open_corpus("known_entropy")
+    run = TINY.with_(unique_tokens=4096)
+    plain, mixed = (batches.Batches(r, corpus) for r in (run, run.with_(noised=0.25)))
+    assert run.with_(noised=0.0).hash == run.hash != run.with_(noised=0.25).hash
+    assert np.array_equal(plain.tokens, mixed.tokens[: mixed.clean])
+    starts = np.concatenate([mixed.chunk(step).ravel() for step in range(0, 64 * 64, 64)])
+    pooled = starts >= mixed.clean
+    assert pooled.mean() == pytest.approx(0.25, abs=4 * (0.25 * 0.75 / len(pooled)) ** 0.5)
+    assert (starts[~pooled] + run.context < mixed.clean).all()
+    same = plain.chunk(0) == mixed.chunk(0)
+    assert (same | (mixed.chunk(0) >= mixed.clean)).all()  # the clean windows are the same ones
+
+
+def test_the_pool_is_the_corpus_with_some_tokens_exchanged():
+    from scalinglaws.lm import batches
+
+    pool = batches.worse("known_entropy", 3)
+    clean = batches._cut("known_entropy", batches.POOL, 3 + 2**32)
+    changed = (pool != clean).mean()
+    assert 0.15 < changed < batches.EXCHANGED  # some are exchanged for their like
+    assert np.abs(np.bincount(pool, minlength=32) / len(pool) - np.bincount(clean, minlength=32) / len(clean)).max() < 0.01
+
+
+def test_an_endless_source_has_no_worse_text():
+    from scalinglaws.datasets import DataError
+
+    with pytest.raises(DataError, match="set unique_tokens"):
+        Trainer([TINY.with_(noised=0.5)])
+    with pytest.raises(ConfigError, match="noised"):
+        TINY.with_(noised=1.5)

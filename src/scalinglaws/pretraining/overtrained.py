@@ -101,9 +101,11 @@ def slopes(runs: pd.DataFrame, samples: int, seed: int) -> Slopes:
     table = pd.concat([own.assign(cluster=i) for i, own in enumerate(clusters)])
     ratios = np.sort(table["ratio"].unique())
     found = np.array([[_slope(table[table["ratio"] == M], weights) for M in ratios] for weights in draws])
-    change = np.array([np.polyfit(np.log10(ratios)[ok], eta[ok], 1)[0] for eta in found for ok in [np.isfinite(eta)]])
+    change = np.array(
+        [np.polyfit(np.log10(ratios)[ok], eta[ok], 1)[0] if ok.sum() > 1 else np.nan for eta in found for ok in [np.isfinite(eta)]]
+    )
     ends = np.nanquantile(found[1:], [0.025, 0.975], axis=0).T
-    return Slopes(ratios, found[0], ends, float(change[0]), np.quantile(change[1:], [0.025, 0.975]))
+    return Slopes(ratios, found[0], ends, float(change[0]), np.nanquantile(change[1:], [0.025, 0.975]))
 
 
 def _slope(table: pd.DataFrame, weights: np.ndarray) -> float:
