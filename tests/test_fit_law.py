@@ -9,13 +9,11 @@ import pandas as pd
 import pytest
 
 from scalinglaws import __main__ as cli
-from scalinglaws import laws
 from scalinglaws.fit import bootstrap
 from scalinglaws.fit.forms import FORMS, rebuilt
 from scalinglaws.fit.general import fit_form
 from scalinglaws.laws import annealing, curves, repeats
 from scalinglaws.pretraining import recovery
-
 
 TRUTHS = recovery.truths()
 

@@ -65,7 +65,8 @@ def test_slopes_see_whether_lines_are_parallel(tilt):
         assert abs(found.change) < 1e-4
     else:
         assert found.change > 0.003
-    assert (found.ends[:, 0] <= found.eta + 1e-9).all() and (found.eta <= found.ends[:, 1] + 1e-9).all()
+    assert (found.ends[:, 0] <= found.eta + 1e-9).all()
+    assert (found.eta <= found.ends[:, 1] + 1e-9).all()
 
 
 def test_weights_drop_a_size_from_a_slope():

@@ -47,7 +47,7 @@ def predicted(runs: pd.DataFrame) -> pd.DataFrame:
     a parameter on, with one exponent, and "… two exponents", the surface with α ≠ β (`fit.fit_surface`).
     """
     rows = []
-    for corpus, own in runs.groupby("corpus"):
+    for _, own in runs.groupby("corpus"):
         large, small = own[own["N"] > SMALL], own[(own["N"] < SMALL) & (own["M"] > 19)]
         free = fit.fit_surface(small["N"], small["D"], small["loss"]).law
         found = {
@@ -137,7 +137,8 @@ def saved(law: Chinchilla, N: float, served: float) -> Saved:
     plain = law.optimum_at(N)
     best = lifetime_optimum(law, float(plain.loss), served)
     before = 6 * N * plain.D + 2 * N * served
-    return Saved(best.N, best.D, best.D / float(plain.D), float(1 - best.C / before), float(before - best.C))
+    N_best, D_best = float(best.N), float(best.D)
+    return Saved(N_best, D_best, D_best / float(plain.D), float(1 - best.C / before), float(before - best.C))
 
 
 def saved_by(draws: dict[str, np.ndarray], N: float, served: float, most: int = 500) -> np.ndarray:

@@ -59,7 +59,7 @@ def frontier(law: Chinchilla) -> Frontier:
     """The factors and exponents of the frontier, C = 6ND."""
     one = law.optimum(1.0)
     exponent = law.alpha * law.beta / (law.alpha + law.beta)
-    return Frontier(one.N, law.a, one.D, law.b, float(one.loss) - law.E, exponent, law.E)
+    return Frontier(float(one.N), law.a, float(one.D), law.b, float(one.loss) - law.E, exponent, law.E)
 
 
 def encyclopaedia_table() -> pd.DataFrame:
