@@ -10,6 +10,7 @@ import pytest
 from scalinglaws import calculators, fit, laws
 from scalinglaws.fit import sensitivity, simulate
 from scalinglaws.paths import root
+from scalinglaws.pretraining.overtrained import saved
 from scalinglaws.resampling import estimators
 from scalinglaws.testtime import policy
 
@@ -152,6 +153,17 @@ def test_script_finds_the_vertex_of_the_library(script):
 
 
 @pytest.mark.browser
+def test_script_finds_the_cheapest_lifetime_of_the_library(script):
+    for law in (laws.HOFFMANN_TEX, laws.BESIROGLU, ASYMMETRIC):
+        one = sent(calculators.lifetime({"law": law}))["laws"][0]["law"]
+        for N, served in ((1e8, 1e9), (13e9, 2e12), (70e9, 1e13), (1e12, 1e16)):
+            found = script("([law, N, t]) => scalinglaws.lifetime(law, N, t)", [one, N, served])
+            truth = saved(laws.Chinchilla(**one), N, served)
+            for key in ("N", "D", "longer", "share"):
+                assert found[key] == pytest.approx(getattr(truth, key), rel=1e-8, abs=1e-12), (law, N, served)
+
+
+@pytest.mark.browser
 def test_script_resamples_as_the_library(script, counts):
     data = sent(calculators.resampling({"model": {3: counts}}))["models"][0]["tests"]["3"]
     assert sum(row[3] for row in data) == 300
@@ -180,12 +192,13 @@ def test_script_prices_the_trade_as_the_library(script, traded):
 
 
 @pytest.fixture(scope="module")
-def four(drawn, counts, traded, tmp_path_factory):
-    """A page with all four."""
+def five(drawn, counts, traded, tmp_path_factory):
+    """A page with all five."""
     law, samples = drawn
     made = [
         calculators.allocation({"ours": law, "Kaplan": laws.KAPLAN_FRONTIER}, {"ours": samples}),
         calculators.valley({"Hoffmann": laws.HOFFMANN_TEX, "asymmetric": ASYMMETRIC}),
+        calculators.lifetime({"Hoffmann": laws.HOFFMANN_TEX, "asymmetric": ASYMMETRIC}),
         calculators.resampling({"weak": {1: counts, 3: counts}}),
         traded,
     ]
@@ -199,11 +212,11 @@ def four(drawn, counts, traded, tmp_path_factory):
 
 
 @pytest.mark.browser
-def test_each_moves_with_the_keys_and_says_what_it_found(browser, four):
+def test_each_moves_with_the_keys_and_says_what_it_found(browser, five):
     page = browser.new_page()
     errors = []
     page.on("pageerror", lambda e: errors.append(str(e)))
-    page.goto(four)
+    page.goto(five)
     for place in page.locator(".calculator").all():
         line, table = place.locator("[aria-live]"), place.locator(".book-table table").first
         before = line.inner_text(), table.inner_text(), place.locator("svg").inner_html()
@@ -225,8 +238,8 @@ def test_each_moves_with_the_keys_and_says_what_it_found(browser, four):
 
 
 @pytest.mark.browser
-def test_without_a_script_the_static_table_stands_there(browser, four):
+def test_without_a_script_the_static_table_stands_there(browser, five):
     page = browser.new_page(java_script_enabled=False)
-    page.goto(four)
-    assert [t.is_visible() for t in page.locator(".calculator-static table").all()] == [True] * 4
+    page.goto(five)
+    assert [t.is_visible() for t in page.locator(".calculator-static table").all()] == [True] * 5
     page.close()

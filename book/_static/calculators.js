@@ -47,6 +47,20 @@ const calculators = {
       return c0 + c1 * v + c2 * v * v;
     } };
   },
+  // The least 6ND + 2N·served at the loss of a compute-optimal model of N parameters: bisection in log N.
+  lifetime(law, N, served) {
+    const { E, A, B, alpha, beta } = law, G = ((alpha * A) / (beta * B)) ** (1 / (alpha + beta));
+    const D = (N / G) ** (alpha / beta) / G, loss = E + A * N ** -alpha + B * D ** -beta;
+    const tokens = (n) => (B / (loss - E - A * n ** -alpha)) ** (1 / beta);
+    const slope = (n) => Math.log((alpha * A * n ** -alpha) / (beta * B * tokens(n) ** -beta)) - Math.log1p(served / (3 * tokens(n)));
+    let low = Math.log(A / (loss - E)) / alpha + 1e-9, high = Math.log(N) + 1e-9;
+    for (let i = 0; i < 200; i += 1) {
+      const middle = (low + high) / 2;
+      if (slope(Math.exp(middle)) > 0) low = middle; else high = middle;
+    }
+    const n = Math.exp((low + high) / 2), d = tokens(n), before = 6 * N * D + 2 * N * served;
+    return { N: n, D: d, longer: d / D, share: 1 - (6 * n * d + 2 * n * served) / before };
+  },
   // log of the chance that none of K samples, drawn without replacement, is among b of n.
   logNone(n, b, K) {
     if (K > n - b) return -Infinity;
@@ -234,6 +248,21 @@ window.scalinglaws = calculators;
           { name: "the law", tone: 2, dashed: true, points: N.map((n) => [n, lossAt(n)]) },
         ], { x: "parameters", y: "loss (nats a token)", marks: [{ at: best.N }] });
         say(`At ${scientific(C)} FLOPs the best size is ${size(best.N)} parameters; the parabola puts it at ${size(found.vertex)}, ${signed(100 * miss, 1)} per cent off.`);
+      } };
+    },
+    lifetime(data) {
+      const quality = slider("Quality of a compute-optimal model of", { min: 8, max: 12, step: 0.02, value: 10.12, map: (v) => 10 ** v, text: size });
+      const served = slider("Tokens it will serve", { min: 9, max: 16, step: 0.05, value: 12.3, map: (v) => 10 ** v, text: size });
+      const range = across(1e9, 1e16, 36);
+      return { inputs: [quality, served], update(table, svg, say) {
+        const N = quality.read(), rows = data.laws.map((l) => {
+          const at = calculators.lifetime(l.law, N, served.read());
+          return [l.name, size(at.N), size(at.D), `×${at.longer.toPrecision(3)}`, `${(100 * at.share).toFixed(1)} %`];
+        });
+        tabulate(table, ["law", "parameters", "training tokens", "of the compute-optimal tokens", "FLOPs saved"], rows);
+        draw(svg, data.laws.map((l, i) => ({ name: l.name, tone: i, points: range.map((t) => [t, calculators.lifetime(l.law, N, t).N / N]) })),
+          { x: "tokens served", y: "parameters over compute-optimal", marks: [{ at: served.read() }] });
+        say(`At the quality of ${size(N)} parameters, serving ${size(served.read())} tokens: ${rows.map((r) => `${r[0]} ${r[1]} parameters on ${r[2]} tokens, ${r[4]} saved`).join("; ")}.`);
       } };
     },
     resampling(data) {

@@ -19,6 +19,7 @@ from .fit.lines import parabola
 from .laws import Chinchilla, Frontier
 from .notebook import Table
 from .numbers import show
+from .pretraining.overtrained import saved
 from .resampling import estimators
 from .testtime import policy
 
@@ -34,7 +35,7 @@ DRAWS = 1000
 class Calculator:
     """One calculator: its kind, what it computes from, and a table of some of its results.
 
-    kind: "allocation", "valley", "resampling" or "trade", a function of calculators.js. label: what a reader who
+    kind: "allocation", "valley", "lifetime", "resampling" or "trade", a function of calculators.js. label: what a reader who
     does not see it is told that it is. data: JSON, rounded to DIGITS. table: shown where no script runs.
     """
 
@@ -123,6 +124,22 @@ def valley(laws: Mapping[str, Chinchilla], points: int = 15, budget: float = 1e2
             rows.append({"law": name, "centre": f"×{centre:g}", **miss})
     table = Table(pd.DataFrame(rows), "Error of the parabola's N, by width and centre of the grid of sizes")
     return Calculator("valley", "IsoFLOP explorer", {"laws": listed, "points": points}, table)
+
+
+def lifetime(
+    laws: Mapping[str, Chinchilla], sizes: Sequence[float] = (7e9, 13e9, 70e9), served: Sequence[float] = (1e11, 2e12, 1e13)
+) -> Calculator:
+    """The cheapest lifetime at the quality of a compute-optimal model of so many parameters, by tokens served, under each law."""
+    listed, rows = [], []
+    for name, law in laws.items():
+        listed.append({"name": name, "law": {f: rounded(getattr(law, f)) for f in LAW_FIELDS[Chinchilla]}})
+        again = Chinchilla(**listed[-1]["law"])
+        for N, tokens in zip(sizes, served, strict=True):
+            best = saved(again, N, tokens)
+            row = {"law": name, "quality of": show(N), "tokens served": show(tokens), "parameters": show(best.N)}
+            rows.append(row | {"training tokens": show(best.D), "FLOPs saved": f"{100 * best.share:.1f} %"})
+    table = Table(pd.DataFrame(rows), "The cheapest lifetime under each law")
+    return Calculator("lifetime", "Calculator of the cheapest lifetime", {"laws": listed}, table)
 
 
 def outcome(n, b, c, K: int, penalty: float, precision: float) -> dict[str, float]:

@@ -217,8 +217,7 @@ def lifetimes(fig, table):
         for (law, own), colour in zip(table.groupby("law", sort=False), (PAPER, OURS), strict=True):
             band(ax, own["served"], own[what], own[f"{what}_low"], own[f"{what}_high"], color=colour, label=law)
         ax.set(xscale="log", yscale="log", xlabel="tokens served", ylabel=f"{name}, over compute-optimal")
-        sizes(ax.xaxis)
-        plain(ax.yaxis)
+        sizes(ax.xaxis, ax.yaxis)
     key(fig)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..figures import OTHER, OURS, PAPER, REFERENCE
-from .marks import band, counts, key, label_ends, note, ordered, plain, rule, whiskers
+from .marks import band, counts, key, label_ends, note, ordered, plain, rule, sizes, whiskers
 
 LOOKS = {"M1": (":", REFERENCE), "M2": ("--", REFERENCE), "M3": ("-.", REFERENCE), "M4": ("-", OTHER), "BNSL": ("-", OURS)}
 
@@ -19,7 +19,7 @@ def exponents(fig, table):
     ax.set_yticks(at, table["law"])
     ax.invert_yaxis()
     ax.set(xscale="log", xlabel="exponent")
-    plain(ax.xaxis)
+    sizes(ax.xaxis)
     key(fig, ax)
 
 
@@ -58,20 +58,19 @@ def ahead(fig, table):
         ax.plot(own["last"], own["ahead"], style, marker="o", ms=3, color=colour, label=name)
     counts(ax, sorted(table["last"].unique()), "examples of the last point fitted to")
     ax.set(yscale="log", ylabel="error on the rest (rms of log)")
-    plain(ax.yaxis)
     key(fig, ax, ncols=5)
 
 
 def foreseen(fig, table):
     """Median error beyond the data against where they end, a panel a width. table: width, end, form, median, low, high."""
     for ax, (width, own) in zip(fig.subplots(1, table["width"].nunique(), sharey=True), table.groupby("width"), strict=True):
-        for (name, line), colour in zip(own.groupby("form", sort=False), (REFERENCE, OURS), strict=True):
-            band(ax, line["end"], line["median"], line["low"], line["high"], color=colour, label={"M2": "power law and a floor"}.get(name, "one break"))
+        for name, said in (("M2", "power law and a floor"), ("BNSL", "one break")):
+            line = own[own["form"] == name]
+            band(ax, line["end"], line["median"], line["low"], line["high"], color=LOOKS[name][1], label=said)
         rule(ax, 1, text="the break")
         counts(ax, [0.5, 1, 2], "where the data end, breaks = 1")
         ax.set(yscale="log", title=f"width {width:g} in log $x$")
     fig.axes[0].set_ylabel("error up to twice as far (rms of log)")
-    plain(fig.axes[0].yaxis)
     key(fig)
 
 
@@ -109,7 +108,7 @@ def shares(fig, share, lines):
         ax.plot(share, own, color=colour, label=name)
     rule(ax, 0.55, text="share .55")
     ax.set(xlabel="decoder's share of all parameters", ylabel="reducible loss over its lowest", ylim=(1, 1.2))
-    label_ends(ax)
+    key(fig, ax, ncols=4)
 
 
 def regimes(fig, left, right):
@@ -119,6 +118,7 @@ def regimes(fig, left, right):
         for (name, (count, error)), colour in zip(lines.items(), ordered(lines), strict=True):
             ax.plot(count, error, color=colour, label=name)
         ax.set(xscale="log", yscale="log", xlabel="samples $D$", ylabel=what)
+        sizes(ax.xaxis)
     key(fig, axes[0], ncols=5)
 
 
