@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..lm.store import load_runs
 from ..paths import data_file, root
-from ..store import read_table, write_whole
+from ..store import StoreError, read_table, write_whole
 from ..studies import study
 
 QUESTIONS = {
@@ -60,7 +60,11 @@ def entry(name: str) -> Iterator[str]:
 
 
 def _runs(name: str, content: dict) -> Iterator[tuple[str, str]]:
-    table = load_runs(name)
+    try:
+        table = load_runs(name)
+    except StoreError:
+        yield "Runs", f"not yet: `python -m scalinglaws study {name}` trains them"
+        return
     ends = lambda k: f"{table[k].min():,.0f} to {table[k].max():,.0f}" if table[k].nunique() > 1 else f"{table[k].iloc[0]:,.0f}"
     several = lambda k: ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(table[k].unique()))
     done = table["status"].value_counts()
@@ -95,6 +99,6 @@ def _artefacts(name: str) -> Iterator[tuple[str, str]]:
 def _made(table: pd.DataFrame, seconds: float | None) -> Iterator[tuple[str, str]]:
     dates = pd.to_datetime(table["date"], utc=True, format="ISO8601")
     where = ", ".join(sorted({str(v) for v in table["processor"].dropna()} | {str(v) for v in table.get("gpu", pd.Series()).dropna() if v}))
-    hours = f"; {seconds / 3600:.2g} core hours" if seconds else ""
+    hours = f"; {seconds / 3600:.2g} core hours" if seconds and seconds >= 36 else ""  # less is packing what was made before
     days = sorted({f"{dates.min():%Y-%m-%d}", f"{dates.max():%Y-%m-%d}"})
     yield "Made on", f"{where}; {' to '.join(days)}{hours}; commits {', '.join(sorted({str(c)[:7] for c in table['commit'].dropna()})[:6])}"
