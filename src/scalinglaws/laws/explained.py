@@ -73,15 +73,17 @@ class Spectrum:
 def interpolated(D: int, dimension: int, within: int, linear: bool, tests: int = 500, seed: int = 0) -> float:
     """Mean squared error of interpolating a smooth function known at D points of a curved manifold.
 
-    The manifold: a torus of `dimension` angles, turned at random into `within` ≥ 2·dimension coordinates. The
+    The manifold: a torus of `dimension` angles with as many harmonics, falling as 1/h², as `within` ≥ 2·dimension
+    coordinates hold, turned at random: more coordinates bend it more. The
     interpolator sees these alone: the nearest point, or (`linear`) the least-squares plane through the nearest
     4·dimension + 2, in the directions in which these spread most. Error ∝ D^{−n/dimension} with n = 2 and 4.
     """
     rng = np.random.default_rng(seed)
-    turn = np.linalg.qr(rng.standard_normal((within, 2 * dimension)))[0]
     angles = rng.uniform(0, 2 * np.pi, (D + tests, dimension))
-    points = np.concatenate([np.cos(angles), np.sin(angles)], axis=1) @ turn.T
     phase = rng.uniform(0, 2 * np.pi, dimension)
+    harmonics = range(1, within // (2 * dimension) + 1)
+    waves = np.concatenate([f(h * angles) / h**2 for h in harmonics for f in (np.cos, np.sin)], axis=1)
+    points = waves @ np.linalg.qr(rng.standard_normal((within, waves.shape[1])))[0].T
     y = np.sin(angles + phase).sum(1)
     tree = cKDTree(points[:D])
     if not linear:

@@ -19,6 +19,8 @@ REFERENCE = ("pythia", "opt", "llama", "llama-2")
 """Families of several sizes whose scores tie ability to loss: plain text, of 2022 and 2023."""
 MOST = 7e10
 """Parameters of the largest reference model."""
+GUESSED = 0.05
+"""Scores up to this are hardly above guessing."""
 AT = 1e12
 """Tokens that the reference model of N̂ parameters has seen (Eq. 4)."""
 
@@ -62,19 +64,22 @@ def ability(models: pd.DataFrame) -> Ability:
 def densities(models: pd.DataFrame) -> pd.DataFrame:
     """Base models with a date and all tasks: model, family, date, days since the first of 2023, N, score, density = N̂/N, seen.
 
+    Left out: routed models, of which the table counts one expert, and scores hardly above guessing.
     seen: N̂ is no larger than the largest reference model; beyond it the curve extrapolates to where it is flat.
     """
-    own = models[~models["instruct"]].dropna(subset=["date", *TASKS]).copy()
+    own = models[~models["instruct"] & ~models["family"].str.startswith("mixtral")].dropna(subset=["date", *TASKS]).copy()
     own["score"] = scores(own)
+    own = own[own["score"] > GUESSED]
     own["density"] = ability(models).equivalent(own["score"]) / own["N"]
     own["days"] = (own["date"] - pd.Timestamp("2023-01-01")).dt.days
     own["seen"] = own["density"] * own["N"] <= MOST
-    return own.dropna(subset=["density"]).sort_values("date")[["model", "family", "date", "days", "N", "score", "density", "seen"]]
+    return own.dropna(subset=["density"]).sort_values("date", ignore_index=True)[["model", "family", "date", "days", "N", "score", "density", "seen"]]
 
 
 def best_so_far(table: pd.DataFrame) -> pd.DataFrame:
-    """The models denser than all before them."""
-    return table[table["density"] > table["density"].cummax().shift(fill_value=0.0)]
+    """The densest model of its day, where it is denser than all of the days before."""
+    daily = table.loc[table.groupby("days")["density"].idxmax()].sort_values("days")
+    return daily[daily["density"] > daily["density"].cummax().shift(fill_value=0.0)]
 
 
 def trend(table: pd.DataFrame) -> Densing:
@@ -91,5 +96,5 @@ def resampled(table: pd.DataFrame, samples: int, seed: int) -> np.ndarray:
     found = []
     for _ in range(samples):
         drawn = pd.concat([families[i] for i in rng.integers(0, len(families), len(families))]).sort_values("date")
-        found.append(trend(drawn.drop_duplicates("model")).A)
+        found.append(trend(drawn.drop_duplicates("model").reset_index(drop=True)).A)
     return np.array(found)

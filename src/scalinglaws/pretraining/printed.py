@@ -14,8 +14,8 @@ from ..laws import HOFFMANN_ROUNDED, HOFFMANN_TEX, PF_DAY, Chinchilla
 def henighan() -> pd.DataFrame:
     """Table 1 of Henighan et al. (2020) where it has all three laws, and what follows from it.
 
-    implied: α_C/α_N, the exponent of N_opt(C) if the loss on the frontier is that of an infinitely long training, as in
-    Kaplan et al. (2020), Eq. 1.7; words: (1 − β)/β, the exponent of D in N_opt at C = 6ND; at_one: N_opt at one PF-day;
+    implied: α_C/α_N, the exponent of N_opt(C) if models on the frontier stop a constant factor above
+    the loss that their size allows, as in Kaplan et al. (2020), Appendix B; words: (1 − β)/β, the exponent of D in N_opt at C = 6ND; at_one: N_opt at one PF-day;
     prefactor: N_opt at one FLOP.
     """
     table = paper_table("henighan_table1").dropna().reset_index(drop=True)
