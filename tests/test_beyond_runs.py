@@ -186,3 +186,20 @@ def test_an_endless_source_has_no_worse_text():
         Trainer([TINY.with_(noised=0.5)])
     with pytest.raises(ConfigError, match="noised"):
         TINY.with_(noised=1.5)
+
+
+def test_gains_are_over_the_run_on_good_text_alone():
+    from scalinglaws.pretraining import filtered
+
+    rows = [
+        {"N": N, "seed": seed, "noised": share, "branch_tokens": [10, 20], "branch_loss": [3.0 - share + seed, 2.0 + share + N]}
+        for N in (1, 2) for seed in (0, 1) for share in (0.5, 0.0)
+    ]  # fmt: skip
+    table = filtered.losses(pd.DataFrame(rows))
+    assert len(table) == 16
+    assert table.loc[table["noised"] == 0, "gain"].eq(0).all()
+    assert filtered.cells(table, 0.5, 10).tolist() == pytest.approx([0.5] * 4)
+    assert filtered.cells(table, 0.5, 20).tolist() == pytest.approx([-0.5] * 4)
+    best = filtered.best_share(table)
+    assert best[10].eq(0.5).all()
+    assert best[20].eq(0.0).all()

@@ -230,3 +230,17 @@ def other_text(fig, points, known, curves):
         ax.plot(x, y, color=colour, lw=1.2, label=name)
     ax.set(xlabel="loss on books (nats per token)", ylabel="loss on Shakespeare")
     key(fig, ax, ncols=4)
+
+
+def filtering(fig, table):
+    """Loss against tokens read, a panel a size, a line a share of worse text (means over seeds). table: N, noised, D, loss."""
+    axes = fig.subplots(1, table["N"].nunique(), sharey=True)
+    for ax, (N, own) in zip(axes, table.groupby("N"), strict=True):
+        shares = sorted(own["noised"].unique())
+        for share, colour in zip(shares, ordered(shares), strict=True):
+            line = own[own["noised"] == share].groupby("D")["loss"].mean()
+            ax.plot(line.index, line, "o-", ms=3, color=colour, label=f"{share:.0%} worse" if share else "good alone")
+        ax.set(xscale="log", xlabel="tokens read", title=f"$N$ = {size(N)}")
+        sizes(ax.xaxis)
+    axes[0].set_ylabel("loss (nats per token)")
+    key(fig, axes[0], ncols=3)

@@ -156,3 +156,17 @@ def optima(fig, table):
     ax.set(xscale="log", yscale="log", xlabel="training compute $C$ (FLOPs)", ylabel="parameters over those tabulated")
     plain(ax.yaxis)
     label_ends(ax)
+
+
+def coverage(fig, table, level):
+    """Share of intervals that cover, a row a law, a dot a parameter. table: law, parameter, coverage, low, high."""
+    ax = fig.subplots()
+    names = list(dict.fromkeys(table["law"]))
+    for i, name in enumerate(names):
+        own = table[table["law"] == name]
+        at = i + np.linspace(-0.3, 0.3, len(own)) if len(own) > 1 else np.array([float(i)])
+        whiskers(ax, own["coverage"], at, own["low"], own["high"], upright=False, color=OURS, ms=3)
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    rule(ax, level)
+    ax.set(xlabel="share of intervals that cover", xlim=(None, 1.01))

@@ -92,3 +92,12 @@ def coverage(table: pd.DataFrame) -> pd.DataFrame:
         miss = (own["value"] / own["truth"] - 1).abs().median()
         rows.append((law, name, inside.mean(), ends.low, ends.high, miss, own["status"].str.startswith("bound").mean(), len(own)))
     return pd.DataFrame(rows, columns=["law", "parameter", "coverage", "low", "high", "miss", "at_bound", "studies"])
+
+
+def of_laws(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a law from `coverage`: parameters, mean, least and most coverage over them, share of tables at a bound."""
+    rows = [
+        (law, len(own), own["coverage"].mean(), own["coverage"].min(), own["coverage"].max(), own["at_bound"].iloc[0])
+        for law, own in table.groupby("law", sort=False)
+    ]
+    return pd.DataFrame(rows, columns=["law", "parameters", "mean", "least", "most", "at bound"])
