@@ -37,5 +37,5 @@ def test_a_silent_study_is_told(monkeypatch):
     whole = study.read("bits")
     silent = {**whole[1], "checklist": {**whole[1]["checklist"], "fit": ""}}
     monkeypatch.setattr(study, "read", lambda name: (name, silent))
-    with pytest.raises(StudyError, match="bits.yaml: checklist lacks fit"):
+    with pytest.raises(StudyError, match=r"bits\.yaml: checklist lacks fit"):
         list(checklist.entry("bits"))

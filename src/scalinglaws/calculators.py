@@ -132,8 +132,9 @@ def lifetime(
     """The cheapest lifetime at the quality of a compute-optimal model of so many parameters, by tokens served, under each law."""
     listed, rows = [], []
     for name, law in laws.items():
-        listed.append({"name": name, "law": {f: rounded(getattr(law, f)) for f in LAW_FIELDS[Chinchilla]}})
-        again = Chinchilla(**listed[-1]["law"])
+        values = {f: rounded(getattr(law, f)) for f in LAW_FIELDS[Chinchilla]}
+        listed.append({"name": name, "law": values})
+        again = Chinchilla(**values)
         for N, tokens in zip(sizes, served, strict=True):
             best = saved(again, N, tokens)
             row = {"law": name, "quality of": show(N), "tokens served": show(tokens), "parameters": show(best.N)}
