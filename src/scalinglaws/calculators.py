@@ -132,7 +132,7 @@ def lifetime(
     """The cheapest lifetime at the quality of a compute-optimal model of so many parameters, by tokens served, under each law."""
     listed, rows = [], []
     for name, law in laws.items():
-        values = {f: rounded(getattr(law, f)) for f in LAW_FIELDS[Chinchilla]}
+        values: dict[str, Any] = {f: rounded(getattr(law, f)) for f in LAW_FIELDS[Chinchilla]}
         listed.append({"name": name, "law": values})
         again = Chinchilla(**values)
         for N, tokens in zip(sizes, served, strict=True):
