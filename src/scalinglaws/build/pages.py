@@ -86,7 +86,7 @@ def page(name: str, profile: str) -> nbformat.NotebookNode:
     if rooms := _rooms(notebook):
         ends.append("In the library's reference: " + ", ".join(f"[`{room}`](/book/api/{room}.md)" for room in rooms) + ".")
     if behind := _studies(folder):
-        links = ", ".join(f"[{name}](/book/checklist.md#checklist-{name.replace('_', '-')})" for name in behind)
+        links = ", ".join(f"{{ref}}`{name} <checklist-{name.replace('_', '-')}>`" for name in behind)
         ends.append(f"How the studies behind it were made, question by question: {links}.")
     if ends:
         last = nbformat.v4.new_markdown_cell("\n\n".join(ends))

@@ -68,7 +68,7 @@ def plain_markdown(text: str, glued: dict[str, str]) -> str:
         return f"> **{title}**\n>\n{quoted}"
 
     text = re.sub(r"\[(\{glue:text\}`[^`]+`)\]\{\.stored\}", r"\1", text)
-    text = re.sub(r"\[([^\]]*)\]\(/book/(?:api/|checklist)[^)]*\)", r"\1", text)
+    text = re.sub(r"\[([^\]]*)\]\(/book/api/[^)]*\)", r"\1", text)
     text = re.sub(r"\[(\*\*[^\]]*\*\*)\]\(/book/[^)]*\)\{[^}]*\}", r"\1", text)
     text = _FENCE.sub(fence, text)
     text = re.sub(r"^\([a-z0-9-]+\)=\n", "", text, flags=re.M)
