@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..lm.store import load_runs
+from ..numbers import scientific
 from ..paths import data_file, root
 from ..store import StoreError, read_table, write_whole
 from ..studies import study
@@ -72,12 +73,12 @@ def _runs(name: str, content: dict) -> Iterator[tuple[str, str]]:
     yield "Data", f"{several('corpus')}, context {several('context')}, by bytes" + _distinct(table)
     yield "Parameters", f"{ends('N')} without embeddings, {ends('N_total')} with them"
     yield "Tokens", ends("D")
-    yield "Compute", f"{table['C'].min():.2g} to {table['C'].max():.2g} FLOPs"
+    yield "Compute", f"{scientific(table['C'].min())} to {scientific(table['C'].max())} FLOPs"
     yield "How these are counted", ENGINE
     yield "Schedule", f"{several('schedule')}; warm-up of {ends('warmup')} tokens"
     yield "Tuning", f"learning rates {several('learning_rate')}; batches of {several('batch')} sequences; seeds {several('seed')}"
     yield "Checkpoints", "the last of each run" + (", and branches that are cooled down" if (table["branches"].map(len) > 0).any() else "")
-    yield "Metric", f"mean loss on {several('evaluation_tokens')} held-out tokens, nats per token, not smoothed"
+    yield "Metric", f"mean loss on {ends('evaluation_tokens')} held-out tokens, nats per token, not smoothed"
     yield from _made(table, table["seconds"].sum())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,6 @@ from scipy.optimize import least_squares
 from .. import fit
 from ..laws import Chinchilla
 from ..laws.overtrained import Overtrained, lifetime_optimum
-from ..resampling.estimators import task_bootstrap
 
 SMALL = 1e9
 """Models below so many parameters may be fitted to; the others are predicted."""
@@ -157,8 +156,3 @@ def saved_by(draws: dict[str, np.ndarray], N: float, served: float, most: int = 
         if np.isfinite(values).all() and min(values[1:]) > 0:
             rows.append(saved(Chinchilla(*map(float, values)), N, served))
     return np.array(rows, float)
-
-
-def mean_miss(errors: Sequence[float], samples: int, seed: int):
-    """Mean absolute error over runs, with a 95 % interval over them."""
-    return task_bootstrap(np.mean, (np.abs(np.asarray(errors, float)),), samples, seed)
