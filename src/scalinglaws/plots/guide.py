@@ -113,13 +113,14 @@ def shares(fig, share, lines):
 
 def regimes(fig, left, right):
     """Left: error against samples for some numbers of features. Right: what is left above the limit. Both: name → (count, error)."""
-    axes = fig.subplots(1, 2)
+    axes, colours = fig.subplots(1, 2), dict(zip(left, ordered(left), strict=True))
     for ax, lines, what in zip(axes, (left, right), ("mean squared error", "error above that of infinitely many"), strict=True):
-        for (name, (count, error)), colour in zip(lines.items(), ordered(lines), strict=True):
-            ax.plot(count, error, color=colour, label=name)
+        for name, (count, error) in lines.items():
+            ax.plot(count, error, color=colours[name], label=name)
         ax.set(xscale="log", yscale="log", xlabel="samples $D$", ylabel=what)
         sizes(ax.xaxis)
-    key(fig, axes[0], ncols=5)
+        ax.yaxis.set_minor_formatter("")
+    key(fig, axes[0], ncols=4)
 
 
 def manifold(fig, table):
