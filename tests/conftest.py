@@ -128,3 +128,18 @@ def noisy(noiseless):
     """The same runs with 1 % noise: (N, D, loss)."""
     loss = simulate.with_noise(noiseless, 0.01, np.random.default_rng(7))
     return noiseless.N, noiseless.D, loss
+
+
+@pytest.fixture(scope="session")
+def loaded():
+    """A dataset's table by name; a test whose data are missing is named as not run."""
+
+    def load(name):
+        try:
+            return datasets.load(name)
+        except datasets.DataMissing:
+            if os.environ.get("SCALINGLAWS_REQUIRE_DATA"):
+                raise
+            pytest.skip("dataset missing (set SCALINGLAWS_MIRROR or run make data)")
+
+    return load

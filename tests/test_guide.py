@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from scalinglaws import datasets, laws
+from scalinglaws import laws
 from scalinglaws.laws.curves import Broken, Power
 from scalinglaws.laws.explained import Spectrum, interpolated
 from scalinglaws.laws.transfer import LossToLoss
 from scalinglaws.pretraining import breaks, density, losses, pictures, printed, recovery
 from scalinglaws.studies import study
-
-
-def loaded(name):
-    try:
-        return datasets.load(name)
-    except datasets.DataMissing:
-        if os.environ.get("SCALINGLAWS_REQUIRE_DATA"):
-            raise
-        pytest.skip("dataset missing (set SCALINGLAWS_MIRROR or run make data)")
-
 
 # ---- why a power -------------------------------------------------------------------------------------------
 
@@ -115,7 +103,7 @@ def test_exponents_of_exact_powers_and_their_difference():
     assert low < difference < high
 
 
-def test_released_clip_models_give_all_eight_exponents():
+def test_released_clip_models_give_all_eight_exponents(loaded):
     table = loaded("clip")
     assert table["model"].nunique() == 32 - 2  # OpenAI's three share a name
     assert table.groupby("task").size().eq(32).all()
@@ -123,6 +111,15 @@ def test_released_clip_models_give_all_eight_exponents():
     for task, (ours, theirs) in printed_.items():
         assert round(pictures.as_published(table, task, True).alpha, 2) == ours
         assert round(pictures.as_published(table, task, False).alpha, 2) == theirs
+
+
+def test_pairs_are_of_one_architecture_and_as_many_samples(loaded):
+    table = loaded("clip")
+    found = pictures.matched(table, "imagenet1k")
+    own = table[table["task"] == "imagenet1k"].set_index("model")["error"]
+    large = own["Model-L-14_Data-2B_Samples-13B_lr-1e-3_bs-86k.pt"]
+    assert len(found) == 6
+    assert np.log(large / (1 - 0.7549)) == pytest.approx(found.iloc[(found - 0.093).abs().argmin()], abs=1e-3)
 
 
 # ---- density -----------------------------------------------------------------------------------------------
@@ -148,7 +145,7 @@ def test_growth_of_the_densest_is_recovered():
     assert np.nanquantile(density.resampled(both, 50, 0), [0.0, 1.0]) == pytest.approx([0.007, 0.007], abs=1e-3)
 
 
-def test_open_models_are_read_with_their_dates():
+def test_open_models_are_read_with_their_dates(loaded):
     table = loaded("families")
     llama = table.set_index("model").loc["llama-2-7b"]
     assert (llama["N"], llama["D"], llama["C"]) == (7e9, 2e12, 8.4e22)

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from scalinglaws import datasets
 from scalinglaws.laws import BESIROGLU, Chinchilla
 from scalinglaws.laws.overtrained import Overtrained
 from scalinglaws.pretraining import overtrained
 
 TRUTH = Overtrained(1.8, 150.0, 250.0, 0.128)
-
-
-def loaded(name):
-    try:
-        return datasets.load(name)
-    except datasets.DataMissing:
-        if os.environ.get("SCALINGLAWS_REQUIRE_DATA"):
-            raise
-        pytest.skip("dataset missing (set SCALINGLAWS_MIRROR or run make data)")
 
 
 def made(law=TRUTH, tilt=0.0):
@@ -97,7 +85,7 @@ def test_resampled_surfaces_without_an_optimum_are_left_out():
     assert found[0] == pytest.approx(overtrained.saved(BESIROGLU, 13e9, 2e12))
 
 
-def test_the_released_models_give_table_6():
+def test_the_released_models_give_table_6(loaded):
     runs = loaded("overtrained")
     assert len(runs) == 104
     assert runs["M"].round().isin([5, 10, 20, 40, 80, 160, 320, 640]).all()

@@ -38,16 +38,13 @@ def as_published(table: pd.DataFrame, task: str, ours: bool) -> Power:
     return line(frontier(own) if ours else own)
 
 
-def resampled(own: pd.DataFrame, samples: int, seed: int, bins: int | None = 5) -> np.ndarray:
-    """α of `line` over resampled models, [samples]: of the frontier in so many parts, or of all models. NaN for one size of C."""
-    rng, found = np.random.default_rng(seed), []
-    for _ in range(samples):
-        drawn = own.iloc[rng.integers(0, len(own), len(own))]
-        points = frontier(drawn, bins) if bins and drawn["C"].nunique() > 2 else drawn
-        x, y = np.log(points["C"].to_numpy()), np.log(points["error"].to_numpy())
-        spread = x - x.mean()
-        found.append(-(spread @ y) / (spread @ spread) if len(x) > 1 and spread @ spread > 1e-9 else np.nan)
-    return np.array(found)
+def matched(table: pd.DataFrame, task: str) -> pd.Series:
+    """log error of LAION's model less that of OpenAI's, at equal architecture and samples (to a twentieth), a pair each."""
+    own = table[table["task"] == task]
+    theirs = own[own["trained_on"] == "WIT"]
+    pairs = own[own["trained_on"].isin(["LAION-400M", "LAION-2B"])].merge(theirs, on="arch", suffixes=("", "_theirs"))
+    pairs = pairs[(pairs["samples"] / pairs["samples_theirs"]).between(0.95, 1.05)]
+    return np.log(pairs["error"] / pairs["error_theirs"])
 
 
 def apart(table: pd.DataFrame, task: str) -> tuple[float, tuple[float, float]]:
