@@ -203,3 +203,69 @@ def test_gains_are_over_the_run_on_good_text_alone():
     best = filtered.best_share(table)
     assert best[10].eq(0.5).all()
     assert best[20].eq(0.0).all()
+
+
+# ---- experts, and spans that are filled in -----------------------------------------------------------------
+
+
+def test_one_expert_is_the_plain_model_and_equal_experts_are_too():
+    run = TINY.with_(d_model=16, batch=2)
+    plain, routed = (Trainer([r]) for r in (run, run.with_(experts=4)))
+    assert run.hash == run.with_(experts=1).hash != run.with_(experts=4).hash
+    tokens = torch.randint(0, 32, (1, 3, 17), generator=torch.Generator().manual_seed(0))
+    parts = {k: v.clone() for k, v in plain.model.layout.views(plain.flat).items()}
+    wide = {k: v.repeat(1, 1, 4) if k.endswith("up") else v.repeat(1, 4, 1) if k.endswith("down") else v for k, v in parts.items()}
+    same = torch.cat([v.reshape(1, -1) for v in wide.values()], 1)
+    assert torch.allclose(token_losses(plain.model, plain.flat, tokens), token_losses(routed.model, same, tokens), atol=1e-5)
+
+
+def test_a_token_passes_one_expert_and_only_that_one_learns():
+    model = Trainer([TINY.with_(experts=4)]).model
+    tokens = torch.tensor([[[3, 7, 3, 7, 3]]])
+    chosen = model.chosen(tokens)
+    assert chosen.sum(-1).eq(1).all()
+    assert torch.equal(chosen[0, 0, 1], chosen[0, 0, 3])  # the same pair, the same expert
+    flat = model.initial(0)[None].requires_grad_()
+    token_losses(model, flat, tokens).sum().backward()
+    up = model.layout.views(flat.grad)["0.up"].view(1, TINY.d_model, 4, -1)
+    moved = up.abs().sum((0, 1, 3)) > 0
+    assert torch.equal(moved, chosen[0, 0, :4].sum(0) > 0)
+    with pytest.raises(ConfigError, match="experts"):
+        TINY.with_(experts=0)
+
+
+def test_spans_are_cut_out_and_set_behind():
+    from scalinglaws.lm.batches import cut_out
+
+    whole = np.random.default_rng(0).integers(2, 250, (400, 31))
+    rows = cut_out(whole, 1, np.random.default_rng(1))
+    assert rows.shape == (400, 33)
+    for row, text in zip(rows, whole, strict=True):
+        first, second = np.flatnonzero(row == 1)
+        back = np.concatenate([row[:first], row[second + 1 :], row[first + 1 : second]])
+        assert np.array_equal(back, text)
+        assert 1 <= 33 - 1 - second <= 15
+
+
+def test_cut_windows_are_drawn_whole_and_at_their_share():
+    from scalinglaws.lm import batches
+    from scalinglaws.lm.corpus import open_corpus
+
+    run = TINY.with_(unique_tokens=4096, denoised=0.5)
+    own = batches.Batches(run, open_corpus("known_entropy"))
+    starts = np.concatenate([own.chunk(step).ravel() for step in range(0, 64 * 32, 64)])
+    cut = starts >= own.clean
+    assert cut.mean() == pytest.approx(0.5, abs=4 * (0.25 / len(cut)) ** 0.5)
+    assert ((starts[cut] - own.clean) % (run.context + 1) == 0).all()
+    with pytest.raises(ConfigError, match="denoised"):
+        run.with_(noised=0.1)
+
+
+def test_denoising_is_measured_on_what_was_cut_out_alone():
+    from scalinglaws.lm import denoised
+
+    trainer = Trainer([TINY.with_(d_model=16)])
+    windows = torch.randint(0, 31, (6, 17), generator=torch.Generator().manual_seed(0))
+    windows[:, 5] = windows[:, 12] = 31
+    losses = token_losses(trainer.model, trainer.flat, windows[None])[0]
+    assert denoised.infilling(trainer, windows, 31) == pytest.approx(float(losses[:, 12:].mean()), rel=1e-5)

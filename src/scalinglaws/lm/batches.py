@@ -19,6 +19,8 @@ POOL = 2**23
 """Tokens of worse text: blocks of the corpus of which some tokens are exchanged."""
 EXCHANGED = 0.3
 """Share of the pool's tokens that are replaced by a token drawn from anywhere in the pool."""
+SPAN = 24
+"""Mean length of a span, geometric."""
 MICRO_BATCH = 32
 """Sequences in one backward pass on a CPU; larger batches are summed from several."""
 
@@ -43,6 +45,11 @@ class Batches:
             if self.tokens is None:
                 raise DataError(f"{corpus.name}: an endless source has no worse text: set unique_tokens, or noised = 0")
             self.tokens = np.concatenate([self.tokens, worse(corpus.name, run.seed)])
+        if run.denoised:
+            if self.tokens is None:
+                raise DataError(f"{corpus.name}: an endless source has no windows to cut: set unique_tokens, or denoised = 0")
+            cut = spans(corpus.name, run.context + 1, mark(corpus.vocabulary), run.seed)
+            self.tokens = np.concatenate([self.tokens, cut])
         self._drawn: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def chunk(self, step: int) -> np.ndarray:
@@ -57,6 +64,10 @@ class Batches:
                 drawn = drawn.reshape(CHUNK, run.batch, -1)
             else:
                 drawn = rng.integers(0, self.clean - run.context, (CHUNK, run.batch))
+                if run.denoised:
+                    window, cut = run.context + 1, len(self.tokens) - self.clean
+                    pooled = self.clean + window * rng.integers(0, cut // window, drawn.shape)
+                    drawn = np.where(rng.random(drawn.shape) < run.denoised, pooled, drawn)
                 if run.noised:
                     pooled = rng.integers(self.clean, len(self.tokens) - run.context, drawn.shape)
                     drawn = np.where(rng.random(drawn.shape) < run.noised, pooled, drawn)
@@ -128,6 +139,32 @@ def worse(name: str, seed: int) -> np.ndarray:
     at = np.flatnonzero(rng.random(len(pool)) < EXCHANGED)
     pool[at] = pool[rng.permutation(len(pool))[: len(at)]]
     return pool
+
+
+def mark(vocabulary: int) -> int:
+    """The token that stands where a span was cut out and before the span: a byte of no text, or the last of a small alphabet."""
+    return 1 if vocabulary == 256 else vocabulary - 1
+
+
+def cut_out(rows: np.ndarray, sign: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows [n, length] with a span cut out, `sign` in its place, and the span behind a second one: [n, length + 2].
+
+    Tay et al. (2022), arXiv:2210.11399, for a model that reads from left to right. Lengths geometric, half a row at most.
+    """
+    n, width = rows.shape
+    length = np.minimum(rng.geometric(1 / SPAN, n), width // 2)
+    start = rng.integers(0, width - length + 1)
+    return np.stack(
+        [np.concatenate([r[:a], [sign], r[a + k :], [sign], r[a : a + k]]) for r, a, k in zip(rows, start, length, strict=True)]
+    ).astype(rows.dtype)
+
+
+@lru_cache(maxsize=2)
+def spans(name: str, window: int, sign: int, seed: int) -> np.ndarray:
+    """Half of `POOL` in windows of `window` tokens, one after the other, each `cut_out` of the corpus."""
+    text = _cut(name, POOL // 2, seed + 2**33)
+    rows = text[: len(text) // (window - 2) * (window - 2)].reshape(-1, window - 2)
+    return cut_out(rows, sign, generator(seed, 2**62 + 2)).reshape(-1)
 
 
 def training_tokens(corpus: Corpus, unique: int, seed: int) -> np.ndarray | None:

@@ -34,7 +34,9 @@ class Run:
     `noise_batches` gradients measure the noise scale at every evaluation (0: none);
     `transfer` names a second corpus, evaluated beside the first; `bits` is what each matrix is rounded to in every
     step, the embedding apart (0: not rounded). `noised` is the share of windows that come from worse text (`batches`),
-    of which there is plenty; the others are from the corpus, cut or not.
+    of which there is plenty; the others are from the corpus, cut or not. `denoised` is the share of windows with a span
+    cut out and set behind them. `experts` feed-forward networks a layer, of
+    which each token passes one, chosen by a hash of it and the token before; N counts what a token passes.
     Raises ConfigError for a field out of range.
     """
 
@@ -69,6 +71,8 @@ class Run:
     precision: str = "bf16"
     bits: int = 0
     noised: float = 0.0
+    denoised: float = 0.0
+    experts: int = 1
     seed: int = 0
 
     def __post_init__(self):
@@ -77,7 +81,7 @@ class Run:
         object.__setattr__(self, "evaluate_at", tuple(sorted({int(e) for e in self.evaluate_at})))
         if not self.d_ffw:
             object.__setattr__(self, "d_ffw", 4 * self.d_model)
-        for name in ("n_layer", "d_model", "n_head", "d_ffw", "tokens", "context", "batch"):
+        for name in ("n_layer", "d_model", "n_head", "d_ffw", "tokens", "context", "batch", "experts"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
         for name, allowed in (
             ("architecture", ARCHITECTURES),
@@ -113,9 +117,14 @@ class Run:
                 "needs evaluate_at",
             )
         _require(0 <= self.noised <= 1, "noised", self.noised, "must be a share, 0 to 1")
+        _require(0 <= self.denoised <= 1, "denoised", self.denoised, "must be a share, 0 to 1")
+        _require(not (self.noised and self.denoised), "denoised", self.denoised, "goes without noised")
         _require(self.bits == 0 or 2 <= self.bits <= 16, "bits", self.bits, "must be 2 to 16, or 0 for none")
         _require(
             not self.bits or self.architecture == "transformer", "bits", self.bits, "are for a transformer"
+        )
+        _require(
+            self.experts == 1 or self.architecture == "transformer", "experts", self.experts, "are for a transformer"
         )
         _require(self.clip > 0, "clip", self.clip, "must be positive")
         _require(

@@ -36,7 +36,7 @@ def shape_key(run: Run) -> tuple:
     """Runs with the same key run at the same speed and share compiled code."""
     return (
         run.corpus, run.architecture, run.n_layer, run.d_model, run.n_head, run.d_ffw, run.context,
-        run.dropout, run.bits, run.precision, min(run.batch, 32),
+        run.dropout, run.bits, run.experts, run.precision, min(run.batch, 32),
     )  # fmt: skip
 
 
@@ -121,6 +121,7 @@ def rates(
                         "context",
                         "dropout",
                         "bits",
+                        "experts",
                         "precision",
                         "batch",
                         "tokens",

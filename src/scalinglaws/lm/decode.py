@@ -56,6 +56,8 @@ class Decoder:
     tells = False
 
     def __init__(self, model: Transformer, flat: torch.Tensor, dtype=torch.float32):
+        if model.experts > 1:
+            raise ValueError(f"a model of {model.experts} experts a layer cannot be sampled from: train one with experts = 1")
         self.model = model
         self.p = {k: v[0] for k, v in model.layout.views(flat.detach()[None].to(dtype)).items()}
         self._shape(model.n_layer, model.d, model.heads, model.heads, model.context, model.vocabulary)

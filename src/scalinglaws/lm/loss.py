@@ -21,7 +21,7 @@ def build_model(run: Run, vocabulary: int, device="cpu"):
 
 @cache
 def loss_function(
-    architecture, n_layer, d_model, n_head, d_ffw, context, dropout, bits, vocabulary, precision, compiled, device
+    architecture, n_layer, d_model, n_head, d_ffw, context, dropout, bits, experts, vocabulary, precision, compiled, device
 ):
     """Loss by position [R, context] of (flat, tokens) for a shape, compiled on demand; kept, so that runs of a shape share it."""
     run = Run(
@@ -33,6 +33,7 @@ def loss_function(
         d_ffw=d_ffw,
         context=context,
         dropout=dropout,
+        experts=experts,
         tokens=1,
         learning_rate=1.0,
         evaluation_tokens=context,
@@ -59,6 +60,7 @@ def loss_key(run: Run, vocabulary: int, compiled: bool, device: str) -> tuple:
         run.context,
         run.dropout,
         run.bits,
+        run.experts,
         vocabulary,
         run.precision,
         compiled,

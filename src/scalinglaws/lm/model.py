@@ -42,7 +42,8 @@ class Transformer:
     def __init__(self, run: Run, vocabulary: int, device="cpu"):
         self.n_layer, self.d, self.heads = run.n_layer, run.d_model, run.n_head
         self.vocabulary, self.context, self.dropout = vocabulary, run.context, run.dropout
-        d, f = run.d_model, run.d_ffw
+        self.experts = run.experts
+        d, f = run.d_model, run.experts * run.d_ffw
         shapes: dict[str, tuple[int, ...]] = {"embedding": (vocabulary, d)}
         for i in range(run.n_layer):
             shapes |= {
@@ -62,7 +63,8 @@ class Transformer:
         generator = torch.Generator().manual_seed(seed)
         parts = []
         for name, shape in self.layout.shapes.items():
-            scale = 0.1 if name == "embedding" else shape[0] ** -0.5
+            inputs = shape[0] / (self.experts if name.endswith(".down") else 1)  # that are not nought
+            scale = 0.1 if name == "embedding" else inputs**-0.5
             if name.endswith((".out", ".down")):
                 scale /= math.sqrt(2 * self.n_layer)
             parts.append(scale * torch.randn(math.prod(shape), generator=generator))
@@ -84,14 +86,23 @@ class Transformer:
         narrow = p["embedding"].dtype
         wide = torch.promote_types(narrow, torch.float32)
         drop = self.dropout if training else 0.0
+        chosen = self.chosen(tokens).view(R, B * T, -1, 1).to(narrow) if self.experts > 1 else None
         x = F.dropout(embed(tokens, p["embedding"]).to(wide), drop).view(R, B * T, self.d)
         for i in range(self.n_layer):
             a = matmul(norm(x).to(narrow), p[f"{i}.qkv"])
             a = matmul(self.attend(a.view(R * B, T, -1)).view(R, B * T, self.d), p[f"{i}.out"])
             x = x + F.dropout(a.to(wide), drop)
             h = F.gelu(matmul(norm(x).to(narrow), p[f"{i}.up"]), approximate="tanh")
+            if chosen is not None:  # all experts are computed, all but one count for nothing: few enough here
+                h = (h.view(R, B * T, self.experts, -1) * chosen).flatten(2)
             x = x + F.dropout(matmul(h, p[f"{i}.down"]).to(wide), drop)
         return norm(x).to(narrow)
+
+    def chosen(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Which expert each token passes [..., experts], one or nought: a hash of it and the one before (Roller et al. 2021)."""
+        before = F.pad(tokens[..., :-1], (1, 0))
+        hashed = (before * 8191 + tokens * 131 + 7) * 2654435761 % 4294967296 // 65536
+        return F.one_hot(hashed % self.experts, self.experts)
 
     def attend(self, qkv: torch.Tensor) -> torch.Tensor:
         """Causal attention [n, T, 3·d] → [n, T, d]."""
