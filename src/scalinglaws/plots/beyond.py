@@ -244,3 +244,18 @@ def filtering(fig, table):
         sizes(ax.xaxis)
     axes[0].set_ylabel("loss (nats per token)")
     key(fig, axes[0], ncols=3)
+
+
+def experts(fig, runs, law):
+    """Loss against experts, a colour a size, with the fitted law. runs: N, experts, loss."""
+    ax = fig.subplots()
+    own_sizes = sorted(runs["N"].unique())
+    for N, colour in zip(own_sizes, ordered(own_sizes), strict=True):
+        own = runs[runs["N"] == N]
+        ax.plot(own["experts"], own["loss"], "o", ms=4, color=colour, label=f"$N$ = {size(N)}")
+        X = np.array(sorted(own["experts"].unique()), float)
+        ax.plot(X, law.predict(N, X), color=colour, lw=1)
+    counts(ax, sorted(runs["experts"].unique()), "experts a layer")
+    ax.set(yscale="log", ylabel="loss (nats per token)")
+    plain(ax.yaxis)
+    key(fig, ax, ncols=4)
