@@ -80,7 +80,8 @@ def fit_form(form: Form, inputs: Inputs, y, *, delta: float = np.inf, weights=No
 
     labels = None if groups is None else np.asarray(groups)
     return Fit(
-        form.name, law, form.parameters(law), float(best.cost), status, len(y), refit=refit, groups=labels, residuals=-residual(best.x)
+        form.name, law, form.parameters(law), float(best.cost), status, len(y), refit=refit, groups=labels,
+        residuals=-residual(best.x), free=len(box),
     )  # fmt: skip
 
 

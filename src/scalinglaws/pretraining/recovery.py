@@ -21,13 +21,15 @@ LEVEL = 0.9
 
 
 def truths() -> dict[str, tuple[Any, dict[str, np.ndarray]]]:
-    """Form → a law and the points at which it is seen."""
+    """Form, perhaps with a remark behind a space → a law and the points at which it is seen."""
     rng = np.random.default_rng(0)
     spread = lambda low, high, n=60: np.exp(rng.uniform(np.log(low), np.log(high), n))
     x, N, D, L = np.geomspace(10, 1e5, 25), spread(1e7, 1e10), spread(1e8, 1e11), rng.uniform(2, 5, 40)
+    fine = np.geomspace(10, 1e5, 100)
     U = D / np.maximum(spread(0.3, 50), 1.0)
     P, X = rng.integers(2, 9, 60).astype(float), rng.choice([1.0, 2.0, 4.0, 16.0, 32.0], 60)
     base = laws.BESIROGLU
+    two_breaks = curves.Broken(0.05, 2, 0.05, (300.0, 8000.0), (0.7, -0.5), (0.2, 0.2))
     return {
         "m1": (curves.Power(3, 0.2), {"x": x}),
         "m2": (curves.Offset(0.5, 3, 0.3), {"x": x}),
@@ -35,7 +37,8 @@ def truths() -> dict[str, tuple[Any, dict[str, np.ndarray]]]:
         "m4": (curves.Implicit(0.1, 1, 20, 0.6, 0.8), {"x": x}),
         "shifted": (curves.Shifted(0.1, 5, 100, 0.4), {"x": x}),
         "bnsl-1": (curves.Broken(0.1, 2, 0.05, (1000.0,), (1.0,), (0.3,)), {"x": x}),
-        "bnsl-2": (curves.Broken(0.05, 2, 0.05, (300.0, 8000.0), (0.7, -0.5), (0.2, 0.2)), {"x": x}),
+        "bnsl-2": (two_breaks, {"x": x}),
+        "bnsl-2 on 100 points": (two_breaks, {"x": fine}),
         "repeats": (repeats.MUENNIGHOFF, {"N": N, "D": D, "U": U}),
         "overtrained": (overtrained.Overtrained(1.8, 100, 300, 0.15), {"C": 6 * N * D, "M": D / N}),
         "error-of-loss": (overtrained.ErrorOfLoss(0.85, 2.0, 1.0), {"loss": L}),
@@ -58,7 +61,7 @@ def jobs(sizes: dict, artefacts: ArtefactStore) -> list[Job]:
     return [
         Job(f"{law} {first}", partial(recovered, law, first, sizes, artefacts))
         for first in range(0, sizes["studies"], sizes["part"])
-        for law in sizes.get("laws", FORMS)
+        for law in sizes.get("laws", truths())
     ]
 
 
@@ -69,7 +72,7 @@ def recovered(law: str, first: int, sizes: dict, artefacts: ArtefactStore) -> pd
 
 
 def _recovered(law: str, first: int, part: int, resamples: int, noise: float) -> pd.DataFrame:
-    form, (truth, at) = FORMS[law], truths()[law]
+    form, (truth, at) = FORMS[law.split()[0]], truths()[law]
     known, clean, rows = form.parameters(truth), truth.predict(**at), []
     for study in range(first, first + part):
         rng = np.random.default_rng((study, *law.encode()))
