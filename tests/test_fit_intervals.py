@@ -96,6 +96,19 @@ def test_expanded_levels_follow_student():
     assert fit.expanded_level(0.95, 10**6) == pytest.approx(0.95, abs=1e-5)
 
 
+@pytest.mark.parametrize("n, p", [(25, 4), (40, 4), (60, 7)])
+def test_the_level_needs_no_count_of_parameters(n, p):
+    """Least squares of n rows on p parameters: resampling rows pays for p by itself, as each draw has its own design."""
+    rng = np.random.default_rng(0)
+    X, draws = rng.standard_normal((n, p)), fit.resample_weights(n, 300, rng)
+    solve = np.linalg.inv(np.einsum("kn,ni,nj->kij", draws, X, X))
+    y = rng.standard_normal((1000, n))  # the truth is zero
+    refits = np.einsum("kij,kn,nj,sn->ski", solve, draws, X, y, optimize=True)
+    tail = (1 - fit.expanded_level(0.9, n)) / 2
+    low, high = np.quantile(refits, [tail, 1 - tail], axis=1)
+    assert np.mean((low <= 0) & (0 <= high)) == pytest.approx(0.9, abs=0.02)
+
+
 def test_resampling_in_pieces_draws_the_same(monkeypatch):
     from scalinglaws.fit import result
 

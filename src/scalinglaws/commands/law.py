@@ -15,7 +15,7 @@ from ..fit.columns import to_numbers
 from ..fit.forms import FORMS, Form, rebuilt
 from ..fit.general import fit_form
 from ..fit.reading import Table, TableError, read_table
-from ..fit.result import Bootstrap, Fit, percentile
+from ..fit.result import Bootstrap, Fit, expanded_level, percentile
 from . import UserError
 from .given import finite, pairs, quantity
 
@@ -126,7 +126,7 @@ class _Draws:
         if boot is not None:
             count = len(next(iter(boot.samples.values())))
             self.laws = [rebuilt(fit.law, {k: v[i] for k, v in boot.samples.items()}) for i in range(count)]
-        self.level = fit.expanded(options.level)
+        self.level = expanded_level(options.level, fit.units)
         self.rng = np.random.default_rng(options.seed)
 
     def _each(self, point) -> np.ndarray:

@@ -147,7 +147,7 @@ def _broken(breaks: int):
     def build(t, i, y):
         order = sorted(range(1, breaks + 1), key=lambda k: t[f"d{k}"])  # of equal fits one
         d = tuple(float(np.exp(t[f"d{k}"])) for k in order)
-        c = tuple(float(t[f"c{k}"]) for k in order)
+        c = tuple(float(np.sinh(t[f"c{k}"])) for k in order)
         f = tuple(float(np.exp(t[f"f{k}"])) for k in order)
         unit = Broken(0.0, 1.0, t["c0"], d, c, f)
         return Broken(float(np.exp(t["E"])), float(np.exp(t["height"]) / unit.predict(_typical(i["x"]))), float(t["c0"]), d, c, f)
@@ -156,7 +156,7 @@ def _broken(breaks: int):
         x = i["x"]
         found = {"E": _level(y), "height": _height(y), "c0": (-1.0, 3.0)}
         for k in range(1, breaks + 1):
-            found |= {f"d{k}": _log((x.min(), 10 * x.max())), f"c{k}": (-3.0, 30.0), f"f{k}": _log((0.01, 3.0))}
+            found |= {f"d{k}": _log((x.min(), 10 * x.max())), f"c{k}": tuple(np.arcsinh((-3.0, 30.0))), f"f{k}": _log((0.01, 3.0))}
         return found
 
     return box, build

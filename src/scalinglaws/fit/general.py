@@ -16,8 +16,9 @@ from scipy.stats import qmc
 from .forms import Form, Inputs
 from .result import Fit, Parameters
 
-SCREENED, TRIED = 9, 3
-"""Starts: 2^(SCREENED + parameters/2) of a Sobol sequence are looked at, the best TRIED a parameter are followed."""
+SCREENED, TRIED, STEPS = 9, 10, 15
+"""Starts: 2^(SCREENED + parameters/2) of a Sobol sequence are looked at, the best TRIED a parameter are followed for STEPS,
+and the best one a parameter of these to the end."""
 EDGE = 1e-3
 """A coordinate this near to an end of its box, as a share of the box, is at its bound."""
 
@@ -48,9 +49,9 @@ def fit_form(form: Form, inputs: Inputs, y, *, delta: float = np.inf, weights=No
             found = np.log(build(t).predict(**inputs)) - target
         return np.where(np.isfinite(found), found, 1e3)  # outside of where the law has a value
 
-    def descend(start, w):
+    def descend(start, w, steps=None):
         return least_squares(
-            residual, np.clip(start, low, high), bounds=(low, high), loss=_loss(w, delta), x_scale=high - low
+            residual, np.clip(start, low, high), bounds=(low, high), loss=_loss(w, delta), x_scale=high - low, max_nfev=steps
         )
 
     def cost(t, w) -> float:
@@ -59,7 +60,8 @@ def fit_form(form: Form, inputs: Inputs, y, *, delta: float = np.inf, weights=No
     cube = qmc.Sobol(len(box), seed=0).random(2 ** (SCREENED + len(box) // 2))
     starts = low + cube * (high - low)
     order = np.argsort([cost(t, w) for t in starts])[: TRIED * len(box)]
-    ends = sorted((descend(starts[i], w) for i in order), key=lambda f: f.cost)
+    ahead = sorted((descend(starts[i], w, STEPS) for i in order), key=lambda f: f.cost)
+    ends = sorted((descend(f.x, w) for f in ahead[: len(box)]), key=lambda f: f.cost)
     best = ends[0]
     # other valleys, from which a resample may have to be fitted
     others = [f.x for f in ends[1:] if (abs(f.x - best.x) > 0.02 * (high - low)).any()][:2]
@@ -80,8 +82,7 @@ def fit_form(form: Form, inputs: Inputs, y, *, delta: float = np.inf, weights=No
 
     labels = None if groups is None else np.asarray(groups)
     return Fit(
-        form.name, law, form.parameters(law), float(best.cost), status, len(y), refit=refit, groups=labels,
-        residuals=-residual(best.x), free=len(box),
+        form.name, law, form.parameters(law), float(best.cost), status, len(y), refit=refit, groups=labels, residuals=-residual(best.x)
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .reading import TableError
-from .result import Bootstrap, Fit, percentile
+from .result import Bootstrap, Fit, expanded_level, percentile
 
 _COMPARE = {">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.lt}  # fmt: skip
 
@@ -56,7 +56,7 @@ def predict(
     with np.errstate(over="ignore", invalid="ignore"):
         each = s["E"] + s["A"] * np.power(N, -s["alpha"]) + s["B"] * np.power(D, -s["beta"])
     each = np.where(np.isfinite(each), each, np.nan)
-    level = fit.expanded(level)
+    level = expanded_level(level, fit.units)
     draws = np.random.default_rng(seed).choice(fit.residuals, size=(20, len(each)))
     widen = np.sqrt(fit.units / max(fit.units - 5, 1))
     return Prediction(

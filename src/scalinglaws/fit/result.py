@@ -35,7 +35,6 @@ class Fit:
     strata: labels (n,) within which the bootstrap resamples, or None.
     groups: labels (n,) that are resampled as a whole (rows of one training curve), or None.
     residuals: log loss − log L̂ of each run, (n,), where the law gives a loss.
-    free: parameters determined by the rows, which `expanded_level` counts; 1 where the method does not say.
     """
 
     method: str
@@ -49,16 +48,11 @@ class Fit:
     strata: np.ndarray | None = field(default=None, repr=False, compare=False)
     groups: np.ndarray | None = field(default=None, repr=False, compare=False)
     residuals: np.ndarray | None = field(default=None, repr=False, compare=False)
-    free: int = 1
 
     @property
     def units(self) -> int:
         """Independent runs: the groups, or the rows where each is a run of its own."""
         return self.n if self.groups is None else len(np.unique(self.groups))
-
-    def expanded(self, level: float) -> float:
-        """`expanded_level` of this fit."""
-        return expanded_level(level, self.units, self.n, self.free)
 
     @property
     def converged(self) -> bool:
@@ -102,7 +96,7 @@ class Bootstrap:
     ) -> dict[str, tuple[float, float]]:
         """Intervals of N_opt and D_opt at C FLOPs, percentile or expanded; `k` as in `Chinchilla.optimum`."""
         at = self.optimum(C, **k)
-        level = self.fit.expanded(level) if kind == "expanded" else level
+        level = expanded_level(level, self.fit.units) if kind == "expanded" else level
         return {"N": percentile(at.N, level), "D": percentile(at.D, level)}
 
     @property
@@ -114,7 +108,7 @@ class Bootstrap:
         if kind == "percentile":
             return percentile(samples, level)
         if kind == "expanded":
-            return percentile(samples, self.fit.expanded(level))
+            return percentile(samples, expanded_level(level, self.fit.units))
         if kind == "bca":
             if jackknife is None:
                 raise ValueError("BCa needs the jackknife: call bootstrap(..., jackknife=True)")
@@ -224,20 +218,16 @@ def percentile(samples, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def expanded_level(level: float, units: int, rows: int | None = None, free: int = 1) -> float:
+def expanded_level(level: float, units: int) -> float:
     """The level at which percentiles of few resampled units cover `level` of the time.
 
-    2Φ(√(m/(m−1) · (n−1)/(n−p))·t) − 1 with m units of n rows, p free parameters, and t the two-sided
-    quantile of Student's t with min(m − 1, n − p) degrees of freedom: resampling m units takes
-    their spread for (m−1)/m of what it is, and percentiles for normal (Hesterberg 2015,
-    doi:10.1080/00031305.2015.1089789); p parameters leave residuals (n−p)/n of the noise (the usual
-    correction of clustered errors: Cameron and Miller 2015, doi:10.3368/jhr.50.2.317, Section VI.A).
+    2Φ(√(m/(m−1))·t) − 1 with t the two-sided quantile of Student's t with m − 1 degrees of
+    freedom (Hesterberg 2015, doi:10.1080/00031305.2015.1089789): resampling m
+    units takes their spread for (m−1)/m of what it is, and percentiles for normal.
     """
     m = max(units, 2)
-    n = m if rows is None else max(rows, m)
-    left = max(n - free, 1)
-    t = stdtrit(min(m - 1, left), (1 + level) / 2)
-    return float(2 * ndtr(np.sqrt(m / (m - 1) * (n - 1) / left) * t) - 1)
+    t = stdtrit(m - 1, (1 + level) / 2)
+    return float(2 * ndtr(np.sqrt(m / (m - 1)) * t) - 1)
 
 
 def bca(samples, estimate: float, jackknife, level: float) -> tuple[float, float]:

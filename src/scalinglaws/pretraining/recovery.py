@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .. import laws
-from ..fit.forms import FORMS
+from ..fit.forms import FORMS, Form
 from ..fit.general import fit_form
 from ..fit.result import bootstrap
 from ..laws import annealing, curves, overtrained, precision, repeats, routed, transfer, translation
@@ -56,6 +56,11 @@ def truths() -> dict[str, tuple[Any, dict[str, np.ndarray]]]:
     }
 
 
+def form_of(name: str) -> Form:
+    """The form of one of `truths`."""
+    return FORMS[name.split()[0]]
+
+
 def jobs(sizes: dict, artefacts: ArtefactStore) -> list[Job]:
     """A job a law and part of its tables. sizes: studies, part, resamples, noise; perhaps laws."""
     return [
@@ -72,7 +77,7 @@ def recovered(law: str, first: int, sizes: dict, artefacts: ArtefactStore) -> pd
 
 
 def _recovered(law: str, first: int, part: int, resamples: int, noise: float) -> pd.DataFrame:
-    form, (truth, at) = FORMS[law.split()[0]], truths()[law]
+    form, (truth, at) = form_of(law), truths()[law]
     known, clean, rows = form.parameters(truth), truth.predict(**at), []
     for study in range(first, first + part):
         rng = np.random.default_rng((study, *law.encode()))
