@@ -259,3 +259,23 @@ def experts(fig, runs, law):
     ax.set(yscale="log", ylabel="loss (nats per token)")
     plain(ax.yaxis)
     key(fig, ax, ncols=4)
+
+
+def denoising(fig, table):
+    """Change of the loss of the next token and of cut-out spans over more training, against the share of cut windows, a colour a size.
+
+    table: N, seed, denoised, loss, before, gap, gap_before.
+    """
+    own_sizes = sorted(table["N"].unique())
+    for ax, (what, before, title) in zip(
+        fig.subplots(1, 2), (("loss", "before", "next token"), ("gap", "gap_before", "cut-out spans")), strict=True
+    ):
+        for N, colour in zip(own_sizes, ordered(own_sizes), strict=True):
+            own = table[table["N"] == N].assign(change=lambda t, a=what, b=before: t[a] - t[b])
+            means = own.groupby("denoised")["change"].mean()
+            ax.plot(own["denoised"], own["change"], "o", ms=4, mfc="none", color=colour)
+            ax.plot(means.index, means, lw=1, color=colour, label=f"$N$ = {size(N)}")
+        rule(ax, y=0)
+        ax.set(xlabel="share of cut windows", xticks=sorted(table["denoised"].unique()), title=title)
+    fig.axes[0].set_ylabel("change of loss (nats per token)")
+    key(fig, fig.axes[0], ncols=3)
