@@ -317,7 +317,7 @@ def test_the_registry_is_complete():
             assert len(f["sha256"]) == 64
             assert f["bytes"] > 0
     assert {"epoch", "porian", "monkeys", "math500", "gsm8k", "evalplus", "tinyshakespeare", "gutenberg", "datablations",
-            "gadre", "openclip", "sloth"} == set(datasets.names())  # fmt: skip
+            "gadre", "openclip", "sloth", "olmoladder", "obsscaling"} == set(datasets.names())  # fmt: skip
     books = datasets.gutenberg_manifest()
     assert len(books) == 483
     assert books["sha256"].str.len().eq(64).all()

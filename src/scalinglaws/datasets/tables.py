@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..paths import data_file
-from . import pickles
+from . import evaluations, pickles
 from .registry import DataError, content, fetch, manifest
 
 COLUMNS = {
@@ -57,6 +57,8 @@ def load(name: str) -> pd.DataFrame:
         `loss_high`); `corpus`, `M` tokens a parameter.
     "clip": 32 CLIP models on 41 data sets (Cherti et al.): C in multiply-adds of the forward passes, `error` a share.
     "families": benchmarks of 188 open models (Polo et al.) with `family`, `date`, `instruct`.
+    "downstream": errors of those models on 46 tasks; "ladder": losses and accuracies along the runs of Bhagia et al.;
+        "benchmarks": 148 base models of Ruan et al. (`evaluations` says their columns).
     "pythia", "monkeys": samples and correct samples per MATH problem (Schaeffer et al.).
     Raises DataMissing or DataError (see `fetch`), DataError for an unknown name.
     """
@@ -286,20 +288,15 @@ def _clip() -> pd.DataFrame:
     )
 
 
-def _families() -> pd.DataFrame:
-    raw = pd.read_csv(fetch("sloth")["data_v2.csv"])
-    named = {"Model": "model", "Family": "family", "Instruct": "instruct"}
-    table = raw.rename(columns=named)[[*named.values(), "MMLU", "ARC", "HellaSwag", "Winogrande", "GSM8K", "BBH", "MMLU-PRO"]]
-    N, D = 1e9 * raw["#Params (B)"], 1e12 * raw["Pretraining Data Size (T)"]
-    return table.assign(source="polo2024", N=N, D=D, C=1e21 * raw["FLOPs (1E21)"], date=pd.to_datetime(raw["date"]))
-
-
 _LOADERS = {
     "epoch": _epoch,
     "repeated": _repeated,
     "overtrained": _overtrained,
     "clip": _clip,
-    "families": _families,
+    "families": evaluations.families,
+    "downstream": evaluations.downstream,
+    "ladder": evaluations.ladder,
+    "benchmarks": evaluations.benchmarks,
     "porian_points": _porian_points,
     "porian_frontier": _porian_frontier,
     "porian_exponents": _porian_exponents,
