@@ -76,7 +76,10 @@ def forecasts(table: pd.DataFrame, resamples: int = 100, seed: int = 0, level: f
         rng = np.random.default_rng(seed)
         W, m = resample_weights(len(ends), resamples, rng), len(ends)
         for rule in RULES:
-            best, each = _refits(rule, ends, CHANCE[str(task)], W)
+            try:
+                best, each = _refits(rule, ends, CHANCE[str(task)], W)
+            except ValueError:  # hardly a run is better than guessing: no forecast
+                continue
             misses = (ends["accuracy"] - best(ends["N"].to_numpy(), ends["D"].to_numpy())).to_numpy() * np.sqrt(m / max(m - 5, 1))
             for _, aim in aims.iterrows():
                 N, D = float(aim["N"]), float(aim["D"])

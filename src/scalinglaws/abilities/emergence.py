@@ -107,3 +107,16 @@ def jumps(ends: pd.DataFrame, chance: dict[str, float]) -> pd.DataFrame:
         first, worst, best = own["loss"].to_numpy()[left.argmax()], own["loss"].max(), own["loss"].min()
         rows.append((task, float((worst - first) / (worst - best)) if left.any() else np.nan))
     return pd.DataFrame(rows, columns=["task", "fallen"])
+
+
+def bend(table: pd.DataFrame, resamples: int, seed: int, level: float = 0.95) -> tuple[float, tuple[float, float]]:
+    """Quadratic coefficient of log(−log P) in log10 N over all models, with its interval from resampled problems.
+
+    Below nought growth gathers speed (what Hu et al. call accelerated emergence), above it slows.
+    """
+    share = (table["c"] / table["n"]).to_numpy()
+    x, rng = np.log10(table.index.to_numpy(float)), np.random.default_rng(seed)
+    curve = lambda p: float(np.polyfit(x, np.log(-np.log(np.clip(p, 1e-9, 1 - 1e-9))), 2)[0])
+    drawn = [curve(share[:, rng.integers(0, share.shape[1], share.shape[1])].mean(1)) for _ in range(resamples)]
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return curve(share.mean(1)), (float(low), float(high))

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..laws.overtrained import ErrorOfLoss
-from ..pretraining.overtrained import FITTED, SMALL, chosen, fitted, labels
+from ..pretraining.overtrained import FITTED, SMALL, chosen, fitted
 
 EXTRA = (1440, 20)
 """The sixth run of the fit to errors: 1.4 billion parameters, 20 tokens a parameter (Section 3.3, Table 1)."""
@@ -96,7 +96,8 @@ def chain(own: pd.DataFrame, error: pd.Series, extra: bool = True) -> pd.DataFra
     curve = fit_error(small["loss"], error[small.index])
     loss = fitted(chosen(own)).predict(big["C"], big["M"])
     table = big[["corpus", "N", "M", "loss"]].assign(measured=error[big.index], predicted_loss=np.asarray(loss))
-    return table.assign(predicted=curve.predict(loss), from_loss=curve.predict(big["loss"]))  # type: ignore[union-attr]
+    said = lambda at: np.clip(curve.predict(at), 0, 1)  # type: ignore[union-attr]  # an exponential does not know that errors end
+    return table.assign(predicted=said(loss), from_loss=said(big["loss"]))
 
 
 def averages(models: pd.DataFrame, errors: pd.DataFrame, tasks: Sequence[str], extra: bool = True) -> pd.DataFrame:
@@ -177,3 +178,23 @@ def forecasts(models: pd.DataFrame, errors: pd.DataFrame, tasks: dict[str, Seque
                 target = f"{corpus}, {aim['N'] / 1e9:.1f}B"
                 rows.append((name, target, mean[aim.name], float(curve.predict(at)), low, high))  # type: ignore[union-attr]
     return pd.DataFrame(rows, columns=["task", "target", "measured", "predicted", "low", "high"])
+
+
+def thresholds(models: pd.DataFrame, errors: pd.DataFrame, margins: Sequence[float]) -> pd.DataFrame:
+    """`averages` of the tasks on which some model of 154 million parameters is so much better than guessing: margin, tasks, corpus, N, relative."""
+    rows = []
+    for margin in margins:
+        tasks = better_than_chance(models, errors, margin)
+        if tasks:
+            rows.append(averages(models, errors, tasks)[["corpus", "N", "relative"]].assign(margin=margin, tasks=len(tasks)))
+    return pd.concat(rows, ignore_index=True)
+
+
+def ranked(models: pd.DataFrame, errors: pd.DataFrame, tasks: Sequence[str]) -> float:
+    """Spearman's correlation of foretold and measured mean error over all models above a billion parameters (Appendix F)."""
+    mean, rows = wide(models, errors)[list(tasks)].mean(axis=1), []
+    for _, own in models.groupby("corpus"):
+        curve, big = fit_error(seen(own)["loss"], mean[seen(own).index]), own[own["N"] > SMALL]
+        guess = curve.predict(fitted(chosen(own)).predict(big["C"], big["M"]))  # type: ignore[union-attr]
+        rows.append(pd.DataFrame({"guess": np.asarray(guess), "measured": mean[big.index]}))
+    return float(pd.concat(rows).corr("spearman").iloc[0, 1])

@@ -143,3 +143,9 @@ def forecasts(table: pd.DataFrame, resamples: int = 200, seed: int = 0, level: f
             rows.append((task, aim["run"], N, D, aim["accuracy"], ladder.accuracy(N, D), *ends, *law, aim["loss"], ladder.loss(N, D), ladder.second.predict(aim["loss"])))  # fmt: skip
     names = ["task", "target", "N", "D", "measured", "predicted", "low", "high", "law_low", "law_high", "loss", "first", "second"]
     return pd.DataFrame(rows, columns=names)
+
+
+def noise(table: pd.DataFrame, run: str = "1B-10x", last: int = 10) -> pd.DataFrame:
+    """Standard deviation of loss and accuracy over a run's last checkpoints, a row a task (SD10: Section 5, Table 4)."""
+    own = table[table["run"].str.startswith(run)].sort_values("D", kind="stable").groupby("task", sort=False).tail(last)
+    return own.groupby("task", sort=False)[["loss", "accuracy"]].std().reset_index()
