@@ -451,7 +451,7 @@ def test_the_command_writes_zips_and_refuses_in_one_line(tmp_path, capsys, monke
     from scalinglaws.__main__ import main
 
     assert main(["assignments", "chemistry", "--out", str(tmp_path)]) == 2
-    assert "no chapter 'chemistry'; there are: beyond, chinchilla, guide, kaplan" in capsys.readouterr().err
+    assert "no chapter 'chemistry'; there are: abilities, beyond, chinchilla, guide, kaplan" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "otter", None)
     monkeypatch.setitem(sys.modules, "otter.generate", None)
     assert main(["assignments", "kaplan", "--out", str(tmp_path)]) == 2

@@ -96,7 +96,7 @@ def test_expanded_levels_follow_student():
     assert fit.expanded_level(0.95, 10**6) == pytest.approx(0.95, abs=1e-5)
 
 
-@pytest.mark.parametrize("n, p", [(25, 4), (40, 4), (60, 7)])
+@pytest.mark.parametrize(("n", "p"), [(25, 4), (40, 4), (60, 7)])
 def test_the_level_needs_no_count_of_parameters(n, p):
     """Least squares of n rows on p parameters: resampling rows pays for p by itself, as each draw has its own design."""
     rng = np.random.default_rng(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-if sys.argv[1:2] == ["fit"]:
+if sys.argv[1:2] in (["fit"], ["predict"]):
     # Small arrays gain nothing from BLAS threads, which spin and would be counted as CPU time.
     # Must be set before NumPy loads.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -21,6 +21,7 @@ from .commands import (
     hardware,
     lint,
     lock,
+    predict,
     resample,
     study,
     sweep,
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="scalinglaws", description="Scaling laws: fit your own runs, fetch data, build the book."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (fit, data, study, sweep, testtime, resample, book, assignments, lint, lock, hardware):
+    for module in (fit, predict, data, study, sweep, testtime, resample, book, assignments, lint, lock, hardware):
         module.register(commands)
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show α gets a question mark, not a crash
         if hasattr(stream, "reconfigure"):

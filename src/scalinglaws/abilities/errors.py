@@ -6,7 +6,7 @@ that of `pretraining.overtrained`; whatever is foretold is never among the rows 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -153,7 +153,7 @@ def multiverse(models: pd.DataFrame, errors: pd.DataFrame, count: int, size: int
     return pd.concat(rows, ignore_index=True)
 
 
-def forecasts(models: pd.DataFrame, errors: pd.DataFrame, tasks: dict[str, Sequence[str]], samples: int, seed: int, level: float = 0.9) -> pd.DataFrame:
+def forecasts(models: pd.DataFrame, errors: pd.DataFrame, tasks: Mapping[str, Sequence[str]], samples: int, seed: int, level: float = 0.9) -> pd.DataFrame:
     """Foretold errors with intervals: task (a name for a set), target, measured, predicted, low, high.
 
     Fitted to every model below a billion parameters from 20 tokens a parameter on. Resampled: models; each refit predicts the

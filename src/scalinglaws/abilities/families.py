@@ -78,15 +78,14 @@ def fitted(own: pd.DataFrame, skills: int, only_compute: bool = False, seed: int
     coefficients = np.linalg.solve(A.T @ A + 0.05 * np.eye(A.shape[1]), A.T @ theta)
     start = np.concatenate([coefficients.ravel(), loads.ravel(), bias])
     pull = np.sqrt(RIDGE)
-    a, b, c = shape.parts
+    (n, J), d, (a, b, c) = shape.y.shape, skills, shape.parts
 
-    def residual(t):
+    def residual(t: np.ndarray) -> np.ndarray:
         fit, _ = shape.chances(t, shape.X, shape.f)
         return np.concatenate([((fit - shape.y) / HUBER).ravel(), pull * t[:c]])
 
-    def slopes(t):
+    def slopes(t: np.ndarray) -> np.ndarray:
         alpha, beta, loads, bias = shape.unpack(t)
-        n, J, d = *shape.y.shape, shape.skills
         theta = alpha[shape.f] + shape.X @ beta
         p = expit(bias + theta @ loads.T)
         g = (1 - shape.guess) * p * (1 - p) / HUBER  # [n, J]

@@ -5,18 +5,17 @@ from __future__ import annotations
 import difflib
 import json
 import time
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ..fit import bootstrap, check_resamples, held_out
-from ..fit.columns import to_numbers
 from ..fit.forms import FORMS, Form, rebuilt
 from ..fit.general import fit_form
-from ..fit.reading import Table, TableError, read_table
+from ..fit.reading import TableError
 from ..fit.result import Bootstrap, Fit, expanded_level, percentile
 from . import UserError
+from .columns import Rows, read_numbers
 from .given import finite, pairs, quantity
 
 NOT_FOR = ("loss_unit", "count", "by", "budget", "next", "plot", "asymmetric", "keep_columns", "weights")
@@ -39,16 +38,6 @@ def listed() -> str:
         columns = "; ".join(f"{name}: {what}" for name, what in {**form.inputs, form.output: form.meaning}.items())
         blocks.append(f"  {form.name:<16}{form.formula}\n{'':18}{columns} ({form.source})")
     return "\n".join(blocks)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What was read: columns of numbers by name, labels of runs or None, how it was read, and the table."""
-
-    frame: pd.DataFrame
-    groups: np.ndarray | None
-    said: list[str]
-    table: Table
 
 
 def answer(options) -> dict:
@@ -168,40 +157,7 @@ def _warnings(form: Form, fit: Fit) -> list[str]:
 
 def _read(form: Form, options) -> Rows:
     """The law's columns of a table as numbers. Raises TableError with place and remedy."""
-    table = read_table(options.runs, max_rows=options.max_rows)
-    wanted, headers = [*form.inputs, form.output], [str(c) for c in table.frame.columns]
-    said, found = list(table.said), {}
-    for name in wanted:
-        header = options.columns.get(name, name)
-        if headers.count(header) != 1:
-            problem = "appears twice" if header in headers else "is missing"
-            raise TableError(
-                f"{table.name}: column {header} {problem}; --law {form.name} reads {', '.join(wanted)}: name it with "
-                f"--columns {name}=HEADER; the header has {', '.join(headers[:30])}"
-            )
-        cells = table.frame[header]
-        values = to_numbers(cells, table.decimal_comma) * options.scale.get(name, 1.0)
-        if header != name:
-            said.append(f"{name} from column {header!r}")
-        found[name] = values
-    frame = pd.DataFrame(found)
-    bad = ~(np.isfinite(frame) & ((frame > 0) | frame.columns.isin(form.signed)))
-    if options.drop_diverged:
-        lost = bad[form.output].to_numpy()
-        said.append(f"{int(lost.sum())} rows without a positive {form.output} left out")
-        frame, bad = frame[~lost], bad[~lost]
-    if bad.to_numpy().any():
-        row, column = (int(k[0]) for k in np.nonzero(bad.to_numpy()))
-        name, place = wanted[column], int(frame.index[row])
-        cell = str(table.frame[options.columns.get(name, name)].iloc[place]).strip()
-        give = "a number" if name in form.signed else "a positive number"
-        raise TableError(f"{table.name}: {table.where(place)}: column {name} is {cell!r}; give {give}, or delete the row")
-    groups = None
-    if options.run_column not in (None, "none"):
-        if options.run_column not in headers:
-            raise TableError(f"{table.name}: no column {options.run_column}; the header has {', '.join(headers[:30])}")
-        groups = table.frame[options.run_column].astype(str).to_numpy()[frame.index]
-    return Rows(frame.reset_index(drop=True), groups, said, table)
+    return read_numbers(options, (*form.inputs, form.output), f"--law {form.name}", form.signed, form.output)
 
 
 def _left_out(form: Form, frame: pd.DataFrame, which: str | None) -> np.ndarray:

@@ -149,7 +149,7 @@ def passing(fig, table, forecast, curve):
     left, right = fig.subplots(1, 2)
     x = np.geomspace(table["N"].min(), table["N"].max(), 100)
     seen = ~table["N"].isin(forecast["N"])
-    left.plot(x, curve(x), color=PAPER, lw=1, label="−log P = c·N^−α")
+    left.plot(x, curve(x), color=PAPER, lw=1, label=r"$-\log P = c\,N^{-\alpha}$")
     left.plot(table["N"][seen], table["share"][seen], "o", ms=5, color=PAPER, label="fitted to")
     left.plot(table["N"][~seen], table["share"][~seen], "D", ms=5, color=OURS, label="measured")
     left.set(xscale="log", yscale="log", xlabel="parameters", ylabel="chance that an answer is right")
