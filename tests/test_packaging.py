@@ -215,6 +215,7 @@ ROOMS = [
     "pretraining",
     "testtime",
     "resampling",
+    "abilities",
     "real",
     "claims",
     "scorecard",

@@ -172,7 +172,7 @@ def forecasts(models: pd.DataFrame, errors: pd.DataFrame, tasks: Mapping[str, Se
             misses = mean[small.index] - curve.predict(small["loss"])  # type: ignore[union-attr]
             widen = np.sqrt(len(small) / (len(small) - 3))
             for (_, aim), at in zip(big.iterrows(), loss, strict=True):
-                each = refits[:, 0] - refits[:, 1] * np.exp(-refits[:, 2] * at)  # type: ignore[call-overload]
+                each = refits[:, 0] - refits[:, 1] * np.exp(-refits[:, 2] * at)  # type: ignore[index]
                 drawn = each + widen * rng.choice(misses, (20, len(each)))
                 low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
                 target = f"{corpus}, {aim['N'] / 1e9:.1f}B"
