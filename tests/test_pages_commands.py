@@ -25,6 +25,7 @@ from scalinglaws import datasets
 from scalinglaws.fit import simulate
 from scalinglaws.laws import Chinchilla
 from scalinglaws.paths import root
+from test_abilities import rungs
 from test_repeated import made
 from test_testtime_open import tiny  # noqa: F401
 
@@ -78,6 +79,10 @@ def checkout(tmp_path_factory, tiny):  # noqa: F811
     D = np.geomspace(1e8, 1e11, 60)
     curves = [pd.DataFrame({"N": N, "D": D, "loss": law.predict(N, D)}) for N in np.geomspace(1e7, 1e9, 8)]
     pd.concat(curves).to_csv(base / "curves.csv", index=False)
+    task = rungs(0.003).query("not target").drop(columns=["target", "task"])
+    task.to_csv(base / "task.csv", index=False)
+    named = {"loss": "hellaswag_bpb", "accuracy": "hellaswag", "run": "name"}
+    task.rename(columns=named).to_csv(base / "tasks.csv", index=False)
     (base / "my_study.yaml").write_text(
         "question: mine?\ndefaults: {corpus: known_entropy, context: 8, batch: 2, evaluation_tokens: 80}\n"
         "profiles:\n  cpu:\n    - {shape: 1x4x1, tokens: 1e3, learning_rate: 0.01}\n"

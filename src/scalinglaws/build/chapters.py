@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import ast
 import json
+import multiprocessing as mp
 import os
 import shutil
 import sys
 import tempfile
 import time
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +30,7 @@ from .. import datasets, stored
 from ..datasets import registry
 from ..paths import digest as _hash
 from ..paths import file_digest, root
+from ..processes import deaf_to_interrupts, end_with
 from ..provenance import packages
 from ..store import exchange, write_whole
 
@@ -188,7 +193,7 @@ def _papermill(name: str, profile: str, work: Path, values: dict, cell_limit: in
             parameters=values,
             kernel_name="python3",
             cwd=str(root() / "notebooks"),
-            progress_bar=sys.stderr.isatty(),
+            progress_bar=sys.stderr.isatty() and mp.parent_process() is None,
             log_output=False,
             execution_timeout=cell_limit,
         )
@@ -270,31 +275,71 @@ def read_records(folder: Path, kind: str) -> list[dict]:
     )
 
 
-def run_all(profile: str, say=print, cell_limit: int = CELL_LIMIT) -> list[str]:
-    """Execute every stale page in turn (one GPU, one kernel at a time). Returns the names executed.
+def run_all(profile: str, say=print, cell_limit: int = CELL_LIMIT, workers: int | None = None) -> list[str]:
+    """Execute every stale page, several at a time (default: one a core; on a GPU one). Returns the names executed.
 
     A page whose inputs changed while it ran is run again; BuildError if they change a third time.
     """
-    done, everything = [], names()
-    started = time.monotonic()
-    for number, name in enumerate(everything, 1):
-        for _ in range(3):
-            reason = stale(name, profile)
-            if reason is None:
-                break
-            say(f"page {number} of {len(everything)}, {name}: executing ({reason}) …")
-            began = time.monotonic()
-            execute(name, profile, cell_limit)
-            now = time.monotonic()
-            say(
-                f"page {number} of {len(everything)}, {name}: {now - began:.1f} s ({now - started:.0f} s so far)"
-            )
+    everything, done, started = names(), [], time.monotonic()
+    workers = workers or (1 if profile == "gpu" else len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
+    for _ in range(3):
+        if not (reasons := {name: reason for name in everything if (reason := stale(name, profile))}):
+            break
+
+        def begin(name, reasons=reasons):
+            say(f"page {everything.index(name) + 1} of {len(everything)}, {name}: executing ({reasons[name]}) …")
+
+        def end(name, took):
+            so_far = time.monotonic() - started
+            say(f"page {everything.index(name) + 1} of {len(everything)}, {name}: {took:.1f} s ({so_far:.0f} s so far)")
             done.append(name)
-        else:
+
+        _run(list(reasons), profile, cell_limit, min(workers, len(reasons)), begin, end)
+    else:
+        for name in everything:
             if reason := stale(name, profile):
                 raise BuildError(f"page {name}: {reason} each time it ran; build again when it is at rest")
     registry.forget_missing()
-    return list(dict.fromkeys(done))
+    return sorted(set(done), key=everything.index)
+
+
+def _timed(name: str, profile: str, cell_limit: int) -> float:
+    """Seconds of a page's execution. Raises BuildError."""
+    began = time.monotonic()
+    execute(name, profile, cell_limit)
+    return time.monotonic() - began
+
+
+def _run(pages: list[str], profile: str, cell_limit: int, workers: int, begin, end) -> None:
+    """Execute pages in this order, `workers` at a time, each of these a process. The first failure ends all others."""
+    if workers == 1:
+        for name in pages:
+            begin(name)
+            end(name, _timed(name, profile, cell_limit))
+        return
+    waiting, running = iter(pages), {}
+    context = mp.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=end_with, initargs=(os.getpid(),)) as pool:
+
+        def submit(name):
+            begin(name)
+            running[pool.submit(_timed, name, profile, cell_limit)] = name
+
+        try:
+            with deaf_to_interrupts():  # Ctrl-C is answered here alone
+                for name in islice(waiting, workers):
+                    submit(name)
+            while running:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    end(running.pop(future), future.result())
+                    for name in islice(waiting, 1):
+                        submit(name)
+        except BaseException as error:
+            for process in mp.active_children():
+                process.kill()
+            if isinstance(error, BrokenProcessPool):
+                raise BuildError("a process that executes pages was killed (out of memory?); what was finished is kept") from None
+            raise
 
 
 def results(name: str, profile: str) -> tuple[dict, dict[str, str]] | None:

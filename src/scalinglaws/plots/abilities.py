@@ -206,3 +206,28 @@ def held(fig, table, level: float):
     ax.invert_yaxis()
     rule(ax, x=level, text="promised")
     ax.set(xlabel="share of 90 % intervals that held", xlim=(0, 1.02))
+
+
+def inverse(fig, table):
+    """Right between two choices against size. table: kind, N, steps, choice.
+
+    Left: after the longest training, a colour a kind of fact; right: facts mostly told wrongly, a colour a length of training.
+    """
+    left, right = fig.subplots(1, 2, sharey=True)
+    last = table[table["steps"] == table["steps"].max()]
+    kinds = {"never disputed": PAPER, "mostly told rightly": OTHER, "mostly told wrongly": OURS}
+    wrongly = table[table["kind"] == "mostly told wrongly"]
+    steps = sorted(table["steps"].unique())
+    for ax, groups, name in (
+        (left, [(k, last[last["kind"] == k], c) for k, c in kinds.items()], lambda k: k),
+        (right, [(s, wrongly[wrongly["steps"] == s], c) for s, c in zip(steps, ordered(steps), strict=True)], "{} steps".format),
+    ):
+        for value, own, colour in groups:
+            means = own.groupby("N")["choice"].mean()
+            ax.plot(own["N"], own["choice"], "o", ms=3, mfc="none", color=colour)
+            ax.plot(means.index, means, lw=1.2, color=colour, label=name(value))
+        rule(ax, y=0.5)
+        ax.set(xscale="log", xlabel="parameters", ylim=(0, 1.02))
+        sizes(ax.xaxis)
+        ax.legend(loc="center left" if ax is left else "lower left", fontsize="small")
+    left.set_ylabel("truth likelier than the error")
