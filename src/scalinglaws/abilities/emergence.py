@@ -13,27 +13,28 @@ from scipy.stats import spearmanr
 from ..resampling.estimators import task_bootstrap
 
 
+def by_problem(samples: pd.DataFrame) -> pd.DataFrame:
+    """A row a proposer and problem: difficulty, and share of right answers over all seeds."""
+    keys = ["proposer", "difficulty", "problem"]
+    own = samples if "problem" in samples else samples.assign(problem=np.arange(len(samples)))
+    sums = own.groupby(keys)[["right", "samples"]].sum()
+    return (sums["right"] / sums["samples"]).rename("share").reset_index()
+
+
 def by_length(samples: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
     """Share of right answers by number of steps: proposer, steps, right with low and high (95 %), one_step, power.
 
     samples: a row a problem with proposer, difficulty (steps), right (of `samples` answers). power: right at one step to the power
-    of the steps, what independent steps would give. Seeds are pooled; problems are resampled.
+    of the steps, what independent steps would give. Seeds of a problem are averaged first, then problems are resampled.
     """
-    rows = []
-    for proposer, own in samples.groupby("proposer"):
-        share = (own["right"] / own["samples"]).groupby(own["difficulty"])
+    rows, each = [], by_problem(samples)
+    for proposer, own in each.groupby("proposer"):
+        share = own["share"].groupby(own["difficulty"])
         one = float(share.get_group(1).mean())
         for steps, values in share:
             low, high = task_bootstrap(np.mean, (values.to_numpy(),), resamples, seed)
             rows.append((proposer, int(steps), float(values.mean()), low, high, one, one ** int(steps)))
     return pd.DataFrame(rows, columns=["proposer", "steps", "right", "low", "high", "one_step", "power"])
-
-
-def step_rate(samples: pd.DataFrame) -> pd.Series:
-    """Per-step accuracy of each proposer: right at the longest chains to the power 1/steps."""
-    longest = samples["difficulty"].max()
-    own = samples[samples["difficulty"] == longest]
-    return (own["right"] / own["samples"]).groupby(own["proposer"]).mean() ** (1 / longest)
 
 
 def millions(name: str) -> float:
@@ -57,23 +58,30 @@ def power_fit(N, p, weights=None) -> tuple[float, float]:
 
 
 def forecast(table: pd.DataFrame, largest_seen: float, resamples: int, seed: int, level: float = 0.95) -> pd.DataFrame:
-    """The chance to pass of each larger model, from the models up to `largest_seen` parameters: N, measured, predicted, low, high.
+    """The chance to pass of each larger model, from the models up to `largest_seen` parameters.
 
-    table: of `passed`. −log p = c·N^−α through the mean over problems; problems are resampled, the same for all models, and the
-    measured mean of each resample is taken with its prediction: low and high are of predicted over measured.
+    table: of `passed`. −log p = c·N^−α through the mean over problems. Columns: N, measured, predicted; told_low, told_high: the
+    interval of the forecast, problems resampled for the small models only and one of their residuals (of log(−log p), widened by
+    √(m/(m−2)) for m models) added to each; ratio, low, high: predicted over measured, the same problems drawn for both.
     """
     share = (table["c"] / table["n"]).to_numpy()
     N, rng = table.index.to_numpy(float), np.random.default_rng(seed)
     small = largest_seen >= N
     draws = np.vstack([np.arange(share.shape[1]), rng.integers(0, share.shape[1], (resamples, share.shape[1]))])
-    ratio, guess = [], []
+    ratio, guess, told = [], [], []
+    widen = np.sqrt(small.sum() / max(small.sum() - 2, 1))
     for draw in draws:
-        p = share[:, draw].mean(1)
-        alpha, height = power_fit(N[small], np.clip(p[small], 1e-9, 1 - 1e-9))
+        p = np.clip(share[:, draw].mean(1), 1e-9, 1 - 1e-9)
+        alpha, height = power_fit(N[small], p[small])
+        left = np.log(-np.log(p[small])) - (height - alpha * np.log(N[small]))
         guess.append(np.exp(-np.exp(height) * N[~small] ** -alpha))
+        told.append(np.exp(-np.exp(height + widen * rng.choice(left, (20, 1))) * N[~small] ** -alpha))
         ratio.append(guess[-1] / p[~small])
-    low, high = np.quantile(ratio[1:], [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return pd.DataFrame({"N": N[~small], "measured": share[~small].mean(1), "predicted": guess[0], "ratio": ratio[0], "low": low, "high": high})
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(ratio[1:], tails, axis=0)
+    told_low, told_high = np.quantile(np.concatenate(told[1:]), tails, axis=0)
+    found = {"N": N[~small], "measured": share[~small].mean(1), "predicted": guess[0], "told_low": told_low, "told_high": told_high}
+    return pd.DataFrame(found | {"ratio": ratio[0], "low": low, "high": high})
 
 
 def seen_once(table: pd.DataFrame) -> pd.DataFrame:
@@ -93,20 +101,6 @@ def degraded(ends: pd.DataFrame) -> pd.DataFrame:
         rho = [spearmanr(C, sign * own[k]).statistic for sign, k in ((-1, "loss"), (1, "soft"), (1, "accuracy"))]
         rows.append((task, *map(float, rho)))
     return pd.DataFrame(rows, columns=["task", "loss", "soft", "accuracy"])
-
-
-def jumps(ends: pd.DataFrame, chance: dict[str, float]) -> pd.DataFrame:
-    """Where accuracy leaves guessing: task, and of all that loss falls over the ladder the share that had fallen by then.
-
-    A run has left guessing when its accuracy is three points above `chance`; runs are ordered by loss.
-    """
-    rows = []
-    for task, own in ends.groupby("task", sort=False):
-        own = own.sort_values("loss", ascending=False)
-        left = own["accuracy"].to_numpy() > chance[task] + 0.03
-        first, worst, best = own["loss"].to_numpy()[left.argmax()], own["loss"].max(), own["loss"].min()
-        rows.append((task, float((worst - first) / (worst - best)) if left.any() else np.nan))
-    return pd.DataFrame(rows, columns=["task", "fallen"])
 
 
 def bend(table: pd.DataFrame, resamples: int, seed: int, level: float = 0.95) -> tuple[float, tuple[float, float]]:

@@ -157,22 +157,23 @@ def forecasts(models: pd.DataFrame, errors: pd.DataFrame, tasks: Mapping[str, Se
     """Foretold errors with intervals: task (a name for a set), target, measured, predicted, low, high.
 
     Fitted to every model below a billion parameters from 20 tokens a parameter on. Resampled: models; each refit predicts the
-    loss by the law of all of them and the error by its own curve, and a residual of the curve is added.
+    loss by its own law and the error by its own curve, and a residual of the curve is added.
     """
     table, rows = wide(models, errors), []
     for corpus, own in models.groupby("corpus"):
         small, big = own[(own["N"] < SMALL) & (own["M"] > 19)], large(own)
         loss = np.asarray(fitted(small).predict(big["C"], big["M"]))
         rng = np.random.default_rng(seed)
-        W = rng.multinomial(len(small), np.full(len(small), 1 / len(small)), size=samples).astype(float)
+        W = rng.multinomial(len(small), np.full(len(small), 1 / len(small)), size=samples)
+        losses = np.array([fitted(small.iloc[np.repeat(np.arange(len(small)), w)]).predict(big["C"], big["M"]) for w in W])
         for name, which in tasks.items():
             mean = table[list(which)].mean(axis=1)
             curve = fit_error(small["loss"], mean[small.index])
-            refits = fit_error(small["loss"], mean[small.index], W)
+            refits = fit_error(small["loss"], mean[small.index], W.astype(float))
             misses = mean[small.index] - curve.predict(small["loss"])  # type: ignore[union-attr]
             widen = np.sqrt(len(small) / (len(small) - 3))
-            for (_, aim), at in zip(big.iterrows(), loss, strict=True):
-                each = refits[:, 0] - refits[:, 1] * np.exp(-refits[:, 2] * at)  # type: ignore[index]
+            for (_, aim), at, drawn_at in zip(big.iterrows(), loss, losses.T, strict=True):
+                each = refits[:, 0] - refits[:, 1] * np.exp(-refits[:, 2] * drawn_at)  # type: ignore[index]
                 drawn = each + widen * rng.choice(misses, (20, len(each)))
                 low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
                 target = f"{corpus}, {aim['N'] / 1e9:.1f}B"

@@ -22,7 +22,7 @@ GUESSED = {"MMLU": 0.25, "ARC": 0.25, "HellaSwag": 0.25, "Winogrande": 0.5, "GSM
 HUBER = 0.01
 """Misses beyond it count linearly (Section 3.2)."""
 RIDGE = 1e-3
-"""Weight of a small pull on intercepts and loadings, which fixes what the skills' rotation leaves free."""
+"""Weight of a small pull on intercepts, slopes and loadings, which fixes what the skills' rotation leaves free."""
 
 
 def tidy(table: pd.DataFrame, scores: Iterable[str] = tuple(GUESSED)) -> pd.DataFrame:
@@ -65,7 +65,7 @@ class _Shape:
 def fitted(own: pd.DataFrame, skills: int, only_compute: bool = False, seed: int = 0):
     """The shape and the vector of parameters with the least Huber loss of the scores; from the leading skills of their logits.
 
-    skills = number of benchmarks with loadings held at one each is `separate`.
+    `separate` fits one skill a benchmark.
     """
     shape = _Shape(own, [s for s in SCORES if s in own], skills, only_compute)
     z = logit(np.clip((shape.y - shape.guess) / (1 - shape.guess), 0.02, 0.98))

@@ -23,10 +23,11 @@ _LOW, _HIGH = np.array([-1.0, 0.0, 0.0, 0.0]), np.array([0.0, np.inf, np.inf, 1.
 
 
 def final(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row a run: its last D, and the mean loss and accuracy of its last `SMOOTHED` checkpoints; in the order of the runs' names."""
+    """A row a run: its last D, and means over its last `SMOOTHED` checkpoints of loss, accuracy and, where there is one, soft."""
     rows = rows.sort_values(["run", "D"], kind="stable")
     last = rows.groupby("run").tail(1).set_index("run")
-    smooth = rows.groupby("run").tail(SMOOTHED).groupby("run")[["loss", "accuracy"]].mean()
+    scores = [k for k in ("loss", "accuracy", "soft") if k in rows]
+    smooth = rows.groupby("run").tail(SMOOTHED).groupby("run")[scores].mean()
     return last.assign(**smooth).reset_index()
 
 

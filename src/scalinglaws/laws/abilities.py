@@ -27,7 +27,7 @@ class Sigmoid:
 
 @dataclass(frozen=True)
 class LogAccuracy:
-    """−log Q = A/N^α + B/D^β, Q the accuracy above guessing, as a share of what is possible (Krajewski et al. 2025, Eq. 3).
+    """−log Q = A/N^α + B/D^β, Q the accuracy above guessing, as a share of what is possible (Krajewski et al. 2025, Eq. 4, second hand).
 
     No floor: accuracy goes to one with N and D. `chance`: accuracy of guessing, Q = (Acc − chance)/(1 − chance).
     """
