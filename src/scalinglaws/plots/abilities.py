@@ -193,6 +193,7 @@ def trades(fig, worlds):
         middle = np.nanmean(lines)
         ax.plot(x, 10 ** (middle - 1.18 * (np.log10(x) - np.log10(train).mean())), "--", color=PAPER, lw=1.2, label="slope in the game of Hex")
         ax.set(xscale="log", yscale="log", xlabel="training (FLOPs)", title=f"{name}\nslope {slope:+.2f}".replace("-", "−"))
+        ax.tick_params(which="minor", labelbottom=False, labelleft=False)
     axes[0].set_ylabel("answering one problem (FLOPs)")
     key(fig, axes[0])
 
