@@ -24,7 +24,7 @@ book: $(READY) ## execute what changed, check the claims, render the site (PROFI
 freeze: $(READY) ## store what needs external data (which must be there), for readers without them
 	@SCALINGLAWS_REQUIRE_DATA=1 $(PY) -m scalinglaws book --freeze
 test: $(READY) ## run the tests; ALL=1 adds the long ones (studies, kill trials, browser, Slurm) and asks for coverage
-	@$(if $(ALL),,SCALINGLAWS_SHORT=1) OMP_NUM_THREADS=1 $(PY) -m pytest --ignore=tests/bench --ignore=tests/gpu -n auto --dist loadfile --no-loadscope-reorder $(if $(ALL),--cov=scalinglaws --cov-fail-under=$(COVERAGE) --cov-report=term:skip-covered)
+	@$(if $(ALL),,SCALINGLAWS_SHORT=1) OMP_NUM_THREADS=1 $(PY) -m pytest --ignore=tests/bench --ignore=tests/gpu -n auto --dist loadfile --no-loadscope-reorder $(if $(ALL),--durations=25 --cov=scalinglaws --cov-fail-under=$(COVERAGE) --cov-report=term:skip-covered)
 test-gpu: $(READY) ## test and time the engine on a GPU (fails where there is none)
 	@$(PY) -m pytest tests/gpu -s
 lint: $(READY) ## check code, notebooks, spelling and the workflow

@@ -30,7 +30,8 @@ PAGES = ["book/index.html", "book/chapters/kaplan/lecture.html", "book/chapters/
          "book/chapters/kaplan/batches.html", "book/chapters/kaplan/consistency.html", "book/chapters/chinchilla/approach3.html",
          "book/chapters/chinchilla/own_runs.html", "book/chapters/test_time_compute/search.html", "book/chapters/resampling/coverage.html",
          "book/chapters/chinchilla/kaplan.html", "book/chapters/chinchilla/bought.html", "book/chapters/chinchilla/approach2.html",
-         "book/chapters/test_time_compute/trade.html", "book/chapters/kaplan/roles.html", "book/training.html", "book/seminar.html",
+         "book/chapters/test_time_compute/trade.html", "book/chapters/kaplan/roles.html",
+         "book/chapters/abilities/lecture.html", "book/chapters/abilities/ladders.html", "book/chapters/abilities/known.html", "book/training.html", "book/seminar.html",
          "book/questions.html", "book/scorecard.html", "book/fit.html", "book/reproduce.html",
          "book/notation.html", "book/glossary.html", "book/bibliography.html", "book/architecture.html", "book/api/laws.html", "book/api/resampling.html"]  # fmt: skip
 
