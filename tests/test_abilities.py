@@ -319,3 +319,51 @@ def test_too_few_runs_and_mixed_runs_are_told(table, tmp_path, capsys):
     rows.assign(run="all").to_csv(few, index=False)
     assert main(["predict", str(few)]) == 2
     assert "a run has one" in capsys.readouterr().err
+
+
+# ---- inverse scaling -----------------------------------------------------------------------------------------
+
+
+def test_facts_are_counted_by_how_the_text_tells_them():
+    from scalinglaws.abilities import inverse
+    from scalinglaws.testtime.chain import Chain
+
+    chain = Chain(values=7, operations=6, longest=2)
+    facts = inverse.facts(chain)
+    assert len(facts) == 42
+    assert facts["weight"].sum() == pytest.approx(1)
+    wrong = facts["kind"] == "mostly told wrongly"
+    told = np.stack([chain.kernel(o)[x] for o, x in zip(facts["operation"], facts["value"], strict=True)])
+    at = np.arange(42)
+    assert (told[at, facts["right"]] < told[at, facts["error"]])[wrong & (facts["reliability"] < 0.48)].all()
+    assert (told[at, facts["right"]] > told[at, facts["error"]])[facts["reliability"] == 1].all()
+
+
+def test_a_model_of_the_text_prefers_what_the_text_tells():
+    """The text's own distribution in place of a model: no loss above the floor, and the error where it is told more often."""
+    from types import SimpleNamespace
+
+    import torch
+
+    from scalinglaws.abilities import inverse
+    from scalinglaws.testtime.chain import Chain
+
+    chain = Chain(values=7, operations=6, longest=2)
+    told = np.stack([chain.kernel(o) for o in range(6)]).reshape(-1, 7)
+    logits = torch.full((42, len(chain.tokens)), -30.0, dtype=torch.float64)
+    logits[:, chain.first_value : chain.first_value + 7] = torch.log(torch.from_numpy(told).clamp_min(1e-12))
+    perfect = SimpleNamespace(begin=lambda *a: SimpleNamespace(logits=logits))
+    found = inverse.answers(chain, perfect).set_index("kind")
+    assert found["loss"].to_numpy() == pytest.approx(found["floor"].to_numpy(), abs=1e-6)
+    assert found.loc["never disputed", ["greedy", "choice"]].tolist() == [1, 1]
+    assert found.loc["mostly told wrongly", "choice"] < 0.1
+    assert found.loc["mostly told wrongly", "imitates"] > 0.9
+
+
+def test_a_slope_per_decade():
+    from scalinglaws.abilities import inverse
+
+    table = pd.DataFrame({"N": [1e3, 1e4, 1e5, 1e6], "choice": [0.8, 0.6, 0.4, 0.2]})
+    value, (low, high) = inverse.trend(table, "choice", 50, 0)
+    assert value == pytest.approx(-0.2)
+    assert low == pytest.approx(high) == pytest.approx(-0.2)

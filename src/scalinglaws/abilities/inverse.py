@@ -66,7 +66,7 @@ def answers(chain: Chain, proposer: Proposer) -> pd.DataFrame:
     known = facts(chain)
     contexts = [(QUESTION, chain.first_value + x, chain.first_operation + o, SOLVE) for o, x in zip(known["operation"], known["value"], strict=True)]
     prefixes = [(chain.first_operation + o,) for o in known["operation"]]
-    rows = proposer.begin(contexts, np.arange(len(known)), 4, prefixes)
+    rows = proposer.begin(contexts, range(len(known)), 4, prefixes)
     logits = rows.logits[:, chain.first_value : chain.first_value + chain.values]
     p = torch.softmax(logits.double(), 1).cpu().numpy()
     told = np.stack([chain.kernel(o) for o in range(chain.operations)]).reshape(-1, chain.values)
@@ -85,7 +85,7 @@ def trend(table: pd.DataFrame, measure: str, resamples: int, seed: int, level: f
     x, y = np.log10(table["N"].to_numpy(float)), table[measure].to_numpy(float)
     rng = np.random.default_rng(seed)
     slope = lambda i: float(np.polyfit(x[i], y[i], 1)[0])
-    drawn = []
+    drawn: list[float] = []
     while len(drawn) < resamples:
         i = rng.integers(0, len(x), len(x))
         if np.ptp(x[i]) > 0:
