@@ -230,5 +230,5 @@ def inverse(fig, table):
         rule(ax, y=0.5)
         ax.set(xscale="log", xlabel="parameters", ylim=(0, 1.02))
         sizes(ax.xaxis)
-        ax.legend(loc="center left" if ax is left else "lower left", fontsize="small")
+        ax.legend(loc="center right" if ax is left else "upper right", fontsize="small")
     left.set_ylabel("truth likelier than the error")
