@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scalinglaws import __main__ as cli
+from test_abilities import rungs
 from test_repeated import made
 
 PAGE = (Path(__file__).parents[1] / "book" / "fit.md").read_text()
@@ -24,6 +25,9 @@ def example(tmp_path_factory):
         exec("\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)), names)
         runs = made(noise=0.005)
         runs.to_csv("repeated.csv", index=False)
+        task = rungs(0.003).query("not target").drop(columns=["target", "task"])
+        task.to_csv("task.csv", index=False)
+        task.rename(columns={"loss": "hellaswag_bpb", "accuracy": "hellaswag", "run": "name"}).to_csv("tasks.csv", index=False)
         yield names | {"folder": Path.cwd()}
 
 

@@ -232,3 +232,13 @@ def inverse(fig, table):
         sizes(ax.xaxis)
         ax.legend(loc="center right" if ax is left else "upper right", fontsize="small")
     left.set_ylabel("truth likelier than the error")
+
+
+def bend(fig, loss, accuracy, steps, heights):
+    """A sigmoid, and what a step of the loss is worth on it. steps, heights [places, 2]: loss and accuracy at both ends."""
+    ax = fig.subplots()
+    ax.plot(loss, accuracy, color=PAPER)
+    for (low, high), (top, bottom) in zip(steps, heights, strict=True):
+        ax.plot([high, low, low], [bottom, bottom, top], color=OURS, lw=2)
+        note(ax, f"{100 * (top - bottom):.1f} points", low, (top + bottom) / 2, dx=-6)
+    ax.set(xlabel="loss (bits per byte)", ylabel="accuracy", xlim=(0.1, None))
