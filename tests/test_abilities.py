@@ -367,3 +367,18 @@ def test_a_slope_per_decade():
     value, (low, high) = inverse.trend(table, "choice", 50, 0)
     assert value == pytest.approx(-0.2)
     assert low == pytest.approx(high) == pytest.approx(-0.2)
+
+
+def test_questions_are_noisier_than_their_mean():
+    """Ten questions whose chance grows with size: the choice flips once, the chance follows all the way."""
+    rows = [
+        (q, N, 1, 100, round(100 * p), float(p > 0.5))
+        for q in range(10)
+        for N, p in ((1, 0.05 * q), (2, 0.05 * q + 0.1), (3, 0.05 * q + 0.2), (4, 0.05 * q + 0.3))
+    ]
+    table = pd.DataFrame(rows, columns=["task", "N", "examples", "n", "c", "majority"])
+    found = emergence.by_question(table)
+    assert found["chance"].tolist() == pytest.approx([1.0] * 10)
+    flipped = found["majority"].dropna()
+    assert 0 < len(flipped) < 10
+    assert (flipped < 1).all()

@@ -114,3 +114,16 @@ def bend(table: pd.DataFrame, resamples: int, seed: int, level: float = 0.95) ->
     drawn = [curve(share[:, rng.integers(0, share.shape[1], share.shape[1])].mean(1)) for _ in range(resamples)]
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return curve(share.mean(1)), (float(low), float(high))
+
+
+def by_question(counts: pd.DataFrame) -> pd.DataFrame:
+    """Spearman's correlation with training compute over models, a row a task: chance (share of right answers), majority (whether
+    the most frequent answer is right; ties share). NaN where a score does not vary.
+
+    counts: a row a model, seed and task with N, examples, n, c, majority. Compute counts as N times examples.
+    """
+    table, rows = counts.assign(C=counts["N"] * counts["examples"], p=counts["c"] / counts["n"]), []
+    for task, own in table.groupby("task"):
+        rho = [spearmanr(own["C"], own[k]).statistic if own[k].nunique() > 1 else np.nan for k in ("p", "majority")]
+        rows.append((task, *map(float, rho)))
+    return pd.DataFrame(rows, columns=["task", "chance", "majority"])

@@ -182,7 +182,7 @@ def degraded(fig, table):
 
 def trades(fig, worlds):
     """Lines of equal success over training and answering. worlds: name → (train FLOPs, log10 test [models, targets], slope)."""
-    axes = fig.subplots(1, len(worlds))
+    axes = fig.subplots(2, 2).ravel()
     for ax, (name, (train, lines, slope)) in zip(axes, worlds.items(), strict=True):
         order = np.argsort(train)
         wanted = [k for k in range(lines.shape[1]) if np.isfinite(lines[:, k]).sum() > 1]
@@ -192,9 +192,8 @@ def trades(fig, worlds):
         x = np.array([train.min(), train.max()])
         middle = np.nanmean(lines)
         ax.plot(x, 10 ** (middle - 1.18 * (np.log10(x) - np.log10(train).mean())), "--", color=PAPER, lw=1.2, label="slope in the game of Hex")
-        ax.set(xscale="log", yscale="log", xlabel="training (FLOPs)", title=f"{name}\nslope {slope:+.2f}".replace("-", "−"))
+        ax.set(xscale="log", yscale="log", xlabel="training (FLOPs)", ylabel="answering (FLOPs)", title=f"{name}: slope {slope:+.2f}".replace("-", "−"))
         ax.tick_params(which="minor", labelbottom=False, labelleft=False)
-    axes[0].set_ylabel("answering one problem (FLOPs)")
     key(fig, axes[0])
 
 
