@@ -358,3 +358,30 @@ def test_the_readme_s_screenshot_and_links_exist():
     assert re.search(r"!\[[^\]]+\]\([^)]+\.(png|webp)\)", text)
     assert "make book" in text
     assert "make test" in text
+
+
+def test_every_place_names_the_same_version():
+    """pyproject, citation, Zenodo and the newest release of the changelog."""
+    import json
+
+    version = PYPROJECT["project"]["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert json.loads((ROOT / ".zenodo.json").read_text())["version"] == version
+    released = re.findall(r"^## (\d\S*) \((\d{4}-\d\d-\d\d)\)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released[0] == (version, str(yaml.safe_load((ROOT / "CITATION.cff").read_text())["date-released"]))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml")), ids=lambda p: p.stem)
+def test_forms_for_issues_ask_for_what_is_needed(path):
+    form = yaml.safe_load(path.read_text())
+    assert {"name", "description", "body"} <= set(form)
+    ids = [part["id"] for part in form["body"]]
+    assert len(ids) == len(set(ids))
+    assert any(part.get("validations", {}).get("required") for part in form["body"])
+
+
+def test_the_paper_cites_works_of_the_bibliography():
+    cited = set(re.findall(r"@([a-z]+\d{4}\w*)", (ROOT / "paper" / "paper.md").read_text()))
+    known = set(re.findall(r"^@\w+\{(\w+),", (ROOT / "book" / "references.bib").read_text(), re.MULTILINE))
+    assert len(cited) > 5
+    assert cited <= known
