@@ -385,3 +385,14 @@ def test_the_paper_cites_works_of_the_bibliography():
     known = set(re.findall(r"^@\w+\{(\w+),", (ROOT / "book" / "references.bib").read_text(), re.MULTILINE))
     assert len(cited) > 5
     assert cited <= known
+
+
+@pytest.mark.parametrize(("given", "threads"), [(None, "1"), ("3", "3")])
+def test_the_extension_leaves_arrays_one_thread_unless_told_otherwise(given, threads):
+    """In a kernel that nobody configured (a hub, a laptop) as in the build."""
+    kept = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    code = "import sys; assert 'numpy' not in sys.modules; import scalinglaws.notebook, os; print(os.environ['OMP_NUM_THREADS'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=kept | ({"OMP_NUM_THREADS": given} if given else {}), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == threads

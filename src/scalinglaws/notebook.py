@@ -16,6 +16,12 @@ import os
 import re
 from collections.abc import Sequence
 
+# Small arrays gain nothing from BLAS threads, which spin on a shared machine: one, as in the build, unless the reader
+# says otherwise. Must be set before NumPy loads; the extension is the first thing that a page loads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
 import pandas as pd
 
 from . import claims, datasets, figures, stored
