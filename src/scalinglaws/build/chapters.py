@@ -276,12 +276,14 @@ def read_records(folder: Path, kind: str) -> list[dict]:
 
 
 def run_all(profile: str, say=print, cell_limit: int = CELL_LIMIT, workers: int | None = None) -> list[str]:
-    """Execute every stale page, several at a time (default: one a core; on a GPU one). Returns the names executed.
+    """Execute every stale page, several at a time (default: one a core). Returns the names executed.
 
+    Only stored tables can be read by several pages at once: at toy size pages of a chapter train the same models, and
+    there is one GPU, so these profiles go page by page.
     A page whose inputs changed while it ran is run again; BuildError if they change a third time.
     """
     everything, done, started = names(), [], time.monotonic()
-    workers = workers or (1 if profile == "gpu" else len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
+    workers = workers or (1 if profile != "cpu" else len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
     for _ in range(3):
         if not (reasons := {name: reason for name in everything if (reason := stale(name, profile))}):
             break
