@@ -382,3 +382,13 @@ def test_questions_are_noisier_than_their_mean():
     flipped = found["majority"].dropna()
     assert 0 < len(flipped) < 10
     assert (flipped < 1).all()
+
+
+def test_a_dropped_row_leaves_the_runs_what_they_are(table, capsys):
+    """Checkpoints stay those of their run when a row without a loss is left out."""
+    rows = pd.read_csv(table)
+    rows.loc[3, "loss"] = np.nan
+    rows.to_csv(table, index=False)
+    assert main(["predict", str(table), "--drop-diverged", "--bootstrap", "10", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["runs"], report["rows"]) == (16, len(rows) - 1)

@@ -50,10 +50,10 @@ def passed(counts: pd.DataFrame) -> pd.DataFrame:
     return pd.concat({"c": c, "n": n}, axis=1)
 
 
-def power_fit(N, p, weights=None) -> tuple[float, float]:
+def power_fit(N, p) -> tuple[float, float]:
     """(α, log c) of −log p = c·N^−α (Hu et al. 2023, Section 4.2): a straight line in log(−log p), least squares."""
     x, y = np.log(np.asarray(N, float)), np.log(-np.log(np.asarray(p, float)))
-    slope, height = np.polyfit(x, y, 1, w=None if weights is None else np.sqrt(weights))
+    slope, height = np.polyfit(x, y, 1)
     return float(-slope), float(height)
 
 
@@ -85,9 +85,9 @@ def forecast(table: pd.DataFrame, largest_seen: float, resamples: int, seed: int
 
 
 def seen_once(table: pd.DataFrame) -> pd.DataFrame:
-    """What one answer a problem would show: N, share (the true mean), nothing (chance that not one problem is solved), expected (solved problems)."""
+    """What one answer a problem would show: N, share (the true mean), nothing (chance that not one problem is solved)."""
     share = (table["c"] / table["n"]).to_numpy()
-    return pd.DataFrame({"N": table.index.to_numpy(float), "share": share.mean(1), "nothing": np.prod(1 - share, axis=1), "expected": share.sum(1)})
+    return pd.DataFrame({"N": table.index.to_numpy(float), "share": share.mean(1), "nothing": np.prod(1 - share, axis=1)})
 
 
 def degraded(ends: pd.DataFrame) -> pd.DataFrame:

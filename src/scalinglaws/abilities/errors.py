@@ -108,33 +108,26 @@ def averages(models: pd.DataFrame, errors: pd.DataFrame, tasks: Sequence[str], e
 
 
 def by_task(models: pd.DataFrame, errors: pd.DataFrame) -> pd.DataFrame:
-    """`chain` of each task, for every corpus, with what the mean of the six seen would have said (`constant`)."""
+    """`chain` of each task, for every corpus; relative: predicted over measured, less one."""
     table, rows = wide(models, errors), []
     for _, own in models.groupby("corpus"):
-        six = seen(own).index
-        rows += [chain(own, table[task]).assign(task=task, constant=table.loc[six, task].mean()) for task in table]
+        rows += [chain(own, table[task]).assign(task=task) for task in table]
     found = pd.concat(rows, ignore_index=True)
     return found.assign(relative=found["predicted"] / found["measured"] - 1)
 
 
 def shared(models: pd.DataFrame, errors: pd.DataFrame) -> pd.DataFrame:
-    """How well one curve a corpus describes each task over all models: task, explained (share of variance), fall.
-
-    fall: mean error of the five models of least loss less that of the five of most, over corpora.
-    """
+    """How well one curve a corpus describes each task over all models: task, explained (share of variance)."""
     table, rows = wide(models, errors), []
     for task in table:
         left = total = 0.0
-        falls = []
         for _, own in models.groupby("corpus"):
             y = table.loc[own.index, task].to_numpy()
             curve = fit_error(own["loss"], y)
             left += ((curve.predict(own["loss"]) - y) ** 2).sum()  # type: ignore[union-attr]
             total += ((y - y.mean()) ** 2).sum()
-            order = np.argsort(own["loss"].to_numpy())
-            falls.append(y[order[-5:]].mean() - y[order[:5]].mean())
-        rows.append((task, 1 - left / total, float(np.mean(falls))))
-    return pd.DataFrame(rows, columns=["task", "explained", "fall"])
+        rows.append((task, 1 - left / total))
+    return pd.DataFrame(rows, columns=["task", "explained"])
 
 
 def multiverse(models: pd.DataFrame, errors: pd.DataFrame, count: int, size: int, seed: int) -> pd.DataFrame:

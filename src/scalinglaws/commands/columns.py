@@ -22,11 +22,12 @@ class Rows:
     table: Table
 
 
-def read_numbers(options, wanted: Sequence[str], reader: str, signed: Sequence[str] = (), output: str = "") -> Rows:
+def read_numbers(options, wanted: Sequence[str], reader: str, signed: Sequence[str] = (), output: str = "", run: str | None = None) -> Rows:
     """The wanted columns of `options.runs` as numbers, positive but for those in `signed`, and the labels of `options.run_column`.
 
     `options.columns` maps a name to a header, `options.scale` to a factor; rows without a positive `output` are left out with
-    `options.drop_diverged`. reader: what asks for them, for messages. Raises TableError with place and remedy.
+    `options.drop_diverged`. reader: what asks for them, for messages. run: the column of the labels where none is named and
+    the table has it. Raises TableError with place and remedy.
     """
     table = read_table(options.runs, max_rows=options.max_rows)
     headers = [str(c) for c in table.frame.columns]
@@ -56,9 +57,9 @@ def read_numbers(options, wanted: Sequence[str], reader: str, signed: Sequence[s
         cell = str(table.frame[options.columns.get(name, name)].iloc[place]).strip()
         give = "a number" if name in signed else "a positive number"
         raise TableError(f"{table.name}: {table.where(place)}: column {name} is {cell!r}; give {give}, or delete the row")
-    groups = None
-    if options.run_column not in (None, "none"):
-        if options.run_column not in headers:
-            raise TableError(f"{table.name}: no column {options.run_column}; the header has {', '.join(headers[:30])}")
-        groups = table.frame[options.run_column].astype(str).to_numpy()[frame.index]
+    groups, column = None, options.run_column or (run if run in headers else "none")
+    if column != "none":
+        if column not in headers:
+            raise TableError(f"{table.name}: no column {column}; the header has {', '.join(headers[:30])}")
+        groups = table.frame[column].astype(str).to_numpy()[frame.index]
     return Rows(frame.reset_index(drop=True), groups, said, table)

@@ -99,10 +99,8 @@ def answer(options, points: list[dict[str, float]]) -> dict:
     from ..fit.reading import TableError
     from .columns import read_numbers
 
-    rows = read_numbers(options, FIELDS, "predict", signed=("accuracy",), output="loss")
+    rows = read_numbers(options, FIELDS, "predict", signed=("accuracy",), output="loss", run="run")
     table, names = rows.frame, rows.groups
-    if names is None and options.run_column is None and "run" in rows.table.frame:
-        names = rows.table.frame["run"].astype(str).to_numpy()[: len(table)] if len(table) == len(rows.table.frame) else None
     wrong = ~table["accuracy"].between(0, 1)
     if wrong.any():
         value = table.loc[wrong, "accuracy"].iloc[0]
